@@ -1,0 +1,398 @@
+"""What passes between stages: frozen models, stored as JSON, checked on loading.
+
+Every model is strict (no silent conversion), forbids unknown fields, and carries a schema version. Lengths are in mm
+and counts in voxels where their name says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sammoe_pipeline.atomic import write_text
+from sammoe_pipeline.errors import ArtefactError, did_you_mean
+
+A = TypeVar("A", bound="Artefact")
+
+
+class Record(BaseModel):
+    """A part of an artefact: frozen, strict, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Artefact(Record):
+    """A JSON file of its own."""
+
+    schema_version: Literal[1] = 1
+
+    def save(self, path: Path) -> None:
+        """Writes the artefact atomically as indented JSON."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def load(cls: type[A], path: Path) -> A:
+        """Reads and checks an artefact.
+
+        Raises:
+            ArtefactError: the file is missing or breaks the schema. All faults are named at once, with "did you mean"
+                for misspelt fields.
+        """
+        if not path.is_file():
+            raise ArtefactError(f"{path} does not exist. Run the stage that writes it first.")
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            faults = "\n".join(f"  - {_explain(cls, fault['loc'], fault['msg'])}" for fault in error.errors())
+            raise ArtefactError(f"{path} is not a valid {cls.__name__}:\n{faults}") from error
+
+
+def _explain(model: type[BaseModel], location: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(str(part) for part in location) or "the file"
+    hint = did_you_mean(str(location[-1]), model.model_fields) if location and "Extra inputs" in message else ""
+    return f"{where}: {message}.{hint}"
+
+
+class Provenance(Record):
+    """How an artefact came to be."""
+
+    versions: dict[str, str]
+    """Installed versions of this pipeline and the packages that change numbers."""
+    commit: str | None
+    """Commit of the source tree, where it is one."""
+    seed: int
+    device: str
+    threads: int
+    """Threads of torch; results on a CPU are bit-identical at equal count."""
+
+
+def provenance(*, seed: int, device: str, threads: int) -> Provenance:
+    """Collects versions and the commit of the running code."""
+    versions = {"python": platform.python_version()}
+    for package in ("sammoe_pipeline", "torch", "numpy", "nnunetv2", "SimpleITK"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return Provenance(versions=versions, commit=_commit(), seed=seed, device=device, threads=threads)
+
+
+def _commit() -> str | None:
+    source = Path(__file__).resolve().parent
+    if not (source.parent / ".git").exists():
+        return None
+    found = subprocess.run(
+        ["git", "-C", os.fspath(source), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class FoundationCard(Artefact):
+    """`foundation.json`: what a foundation is and what it was trained on."""
+
+    name: str
+    builder: str
+    """Name in `sammoe_pipeline.model.BUILDERS`."""
+    spacing_mm: float = Field(gt=0)
+    """Native isotropic spacing."""
+    patch_size: int = Field(gt=0)
+    """Voxels a side of the input."""
+    normalisation: Literal["positive", "equalised"]
+    """Name in `sammoe_pipeline.preprocessing.NORMALISATIONS`."""
+    trained_on: tuple[str, ...]
+    """Datasets whose cases it has seen, as `DatasetXXX_Name: class, class, ...`."""
+    sha256: str
+    """Of the weights file."""
+    licence: str
+    source: str
+    """Where it came from: an address, or the command that trained it."""
+    iterations: int = 0
+    for_research_only: bool = True
+    """Whether it is meant for learning and tests rather than for real scans."""
+    provenance: Provenance | None = None
+
+
+class CaseFingerprint(Record):
+    """One case as its headers and labels show it."""
+
+    case: str
+    shape: tuple[int, int, int]
+    """Voxels along the file's own axes."""
+    spacing_mm: tuple[float, float, float]
+    orientation: str
+    """Nearest anatomical code of the file's axes, such as "LPS"."""
+
+
+class ClassFingerprint(Record):
+    """One class over all training cases that have it."""
+
+    cases: int
+    """Cases that contain the class."""
+    components: float
+    """Median number of connected components a case."""
+    volume_mm3: float
+    """Median volume."""
+    extent_mm: tuple[float, float, float]
+    """Median size of the bounding box along RAS axes."""
+    thickness_mm: float
+    """Median over cases of the largest inscribed ball's diameter."""
+
+
+class ChannelFingerprint(Record):
+    """Intensities of one channel within the foreground, sampled."""
+
+    name: str
+    mean: float
+    std: float
+    median: float
+    percentile_00_5: float
+    percentile_99_5: float
+
+
+class DatasetFingerprint(Artefact):
+    """`dataset_fingerprint.json`: what a dataset is like, from a pass over its training cases."""
+
+    dataset: str
+    cases: tuple[CaseFingerprint, ...]
+    classes: dict[str, ClassFingerprint]
+    channels: tuple[ChannelFingerprint, ...]
+    raw_digest: str
+    """SHA-256 over names, sizes and modification times of the raw files: tells whether they changed."""
+
+
+class Configuration(Record):
+    """A way to show a case to the network."""
+
+    name: str
+    spacing_mm: float = Field(gt=0)
+    """Isotropic spacing that images are resampled to."""
+    patch_size: int = Field(gt=0)
+    """Voxels a side of the window; a multiple of the encoder's stride."""
+    channel: int = Field(ge=0, default=0)
+    """Which channel of the image is read."""
+
+
+class CandidateEvidence(Record):
+    """How one configuration did for one class."""
+
+    ceiling: float
+    """Mean Dice of the label averaged down to the decoder's mask grid and back: what the grid alone costs."""
+    dice: float | None
+    """Mean Dice of the general expert at one click; None where the ceiling alone ruled the candidate out."""
+    targets: int
+    """Targets measured."""
+
+
+class ClassPlan(Record):
+    """What is to happen to one class."""
+
+    configuration: str
+    """Configuration in which it is segmented, by its expert or by the general one."""
+    target: Literal["class", "component"]
+    """What one click points at."""
+    task: str | None
+    """Task whose expert serves the class; None leaves it to the general expert."""
+    reason: str
+    """Why, in words."""
+    evidence: dict[str, CandidateEvidence]
+    """By configuration name."""
+
+
+class Task(Record):
+    """The classes that one expert serves, in one configuration."""
+
+    name: str
+    classes: tuple[str, ...]
+    configuration: str
+    start_from: str
+    """Decoder that finetuning starts from: "general"."""
+
+
+class ExpertTraining(Record):
+    """Budget of one expert."""
+
+    views: int
+    """Embedded views a fold, cached."""
+    iterations: int
+    batch_size: int
+    learning_rate: float
+    interactions: int
+    """Simulated clicks a training target gets, one after another."""
+    mirror_axes: tuple[int, ...]
+    """Canonical axes (0 = left-right) along which views are flipped."""
+
+
+class Plan(Artefact):
+    """`sammoe_plan.json`: everything that changes results, and why. May be edited by hand; it is checked on loading."""
+
+    dataset: str
+    foundation: str
+    foundation_sha256: str
+    configurations: dict[str, Configuration]
+    classes: dict[str, ClassPlan]
+    tasks: tuple[Task, ...]
+    locator_configuration: str
+    """Configuration in which the locator looks for all classes."""
+    training: ExpertTraining
+    expert_threshold: float
+    """A class with at least this Dice by the general expert needs no expert."""
+    num_folds: int
+    seed: int
+    raw_digest: str
+    """The fingerprint's, to notice raw data that changed after planning."""
+
+
+class FoldSplit(Record):
+    """One fold, by case name."""
+
+    train: tuple[str, ...]
+    calibration: tuple[str, ...]
+    val: tuple[str, ...]
+
+
+class Splits(Artefact):
+    """`splits_final.json`: one entry a fold. May be replaced by hand; it is checked against the dataset."""
+
+    folds: tuple[FoldSplit, ...]
+
+
+class CaseProperties(Artefact):
+    """`CASE.json`: what a preprocessed case was made from, and where its classes lie."""
+
+    case: str
+    source_digest: str
+    """Digest of the raw files and the configuration: a case is made again when it differs."""
+    file_shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+    """4 x 4, file voxel to RAS+ mm."""
+    canonical_shape: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    """Of the preprocessed arrays."""
+    class_voxels: dict[str, int]
+    """Voxels of each class in the preprocessed label map."""
+
+
+class ExpertCard(Artefact):
+    """`expert.json` of one fold: what the expert serves and what it belongs to."""
+
+    dataset: str
+    task: str
+    classes: tuple[str, ...]
+    configuration: Configuration
+    fold: int
+    start_from: str
+    foundation: str
+    foundation_sha256: str
+    sha256: str
+    """Of `expert.safetensors`."""
+    iterations: int
+    best_iteration: int
+    calibration_dice: dict[str, float]
+    """Mean Dice by class at one click on the fold's calibration cases, at the kept iteration."""
+    general_calibration_dice: dict[str, float]
+    """The same by the general expert in the same configuration."""
+    seconds: float
+    provenance: Provenance
+
+
+class LocatorCard(Artefact):
+    """`locator.json` of one fold."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    configuration: Configuration
+    fold: int
+    foundation: str
+    foundation_sha256: str
+    sha256: str
+    thresholds: dict[str, float]
+    """By class: peak probability below which the class is taken to be absent, from the calibration cases."""
+    iterations: int
+    seconds: float
+    provenance: Provenance
+
+
+class LabelEntry(Record):
+    """One row of a mixture's append-only table of output values."""
+
+    value: int
+    dataset: str
+    name: str
+    """Class name in its dataset."""
+
+
+class MixtureExpert(Record):
+    """An expert as a member of a mixture."""
+
+    dataset: str
+    task: str
+    classes: tuple[str, ...]
+    configuration: Configuration
+    sha256: dict[str, str]
+    """By mixture fold: of the expert weights that serve it."""
+    expert_fold: dict[str, int]
+    """By mixture fold: the expert's own fold."""
+
+
+class MixtureDataset(Record):
+    """A dataset as a member of a mixture."""
+
+    dataset: str
+    num_folds: int
+    held_out_folds: tuple[int, ...]
+    """Mixture folds in which this dataset's `val` cases are held out."""
+    configurations: dict[str, Configuration]
+    """By class: the configuration in which it is segmented."""
+    locator_sha256: dict[str, str]
+    """By mixture fold; empty where the dataset has no trained locator."""
+    locator_fold: dict[str, int]
+
+
+class CalibrationPoint(Record):
+    """One threshold and what it did on the calibration cases."""
+
+    threshold: float
+    mean_dice: float
+    general_loss: float
+    """Mean Dice lost on targets of the general expert, at least 0."""
+    expert_share: float
+    """Share of targets that an expert answered."""
+
+
+class MixtureCard(Artefact):
+    """`mixture.json`: foundation, experts, gate and the rule that joins them."""
+
+    name: str
+    foundation: str
+    foundation_sha256: str
+    folds: tuple[int, ...]
+    datasets: tuple[MixtureDataset, ...]
+    experts: tuple[MixtureExpert, ...]
+    labels: tuple[LabelEntry, ...]
+    gate_sha256: dict[str, str]
+    """By fold."""
+    gate_hidden: int
+    threshold: float
+    """Confidence from which an expert answers."""
+    top_k: int
+    """At most this many experts answer together."""
+    max_general_loss: float
+    calibration: tuple[CalibrationPoint, ...]
+    seconds: float
+    provenance: Provenance

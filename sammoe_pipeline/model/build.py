@@ -1,0 +1,120 @@
+"""The networks by name, and all their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from .attention import Attention, WindowAttention
+from .image_encoder import Block, ImageEncoder
+from .mask_decoder import MaskDecoder
+from .prompt_encoder import PromptEncoder
+from .sam_med3d import SamMed3D
+from .transformer import TwoWayTransformer
+
+
+def _vit_b() -> SamMed3D:
+    """The published SAM-Med3D, with every property its weights were trained with."""
+    patch_size, stride, width, num_heads, channels = 128, 16, 768, 12, 384
+    embedding_size = patch_size // stride
+    window_sizes = [embedding_size if index in (2, 5, 8, 11) else 14 for index in range(12)]
+    return SamMed3D(
+        image_encoder=ImageEncoder(
+            patch_size=patch_size,
+            stride=stride,
+            width=width,
+            blocks=[
+                Block(
+                    attention=WindowAttention(width=width, num_heads=num_heads, window_size=window_size),
+                    width=width,
+                    mlp_width=4 * width,
+                )
+                for window_size in window_sizes
+            ],
+            embedding_channels=channels,
+        ),
+        prompt_encoder=PromptEncoder(
+            patch_size=patch_size,
+            embedding_size=embedding_size,
+            channels=channels,
+            mask_channels=16,
+            dense_axes=(1, 0, 2),
+            draw_clicks=False,
+            no_mask_embedding=True,
+        ),
+        mask_decoder=MaskDecoder(
+            transformer=TwoWayTransformer(depth=2, width=channels, cross_width=192, num_heads=8, mlp_width=2048),
+            channels=channels,
+            num_mask_tokens=4,
+            quality_width=256,
+        ),
+    )
+
+
+def _tiny() -> SamMed3D:
+    """A small network to learn with and to test on: trained in minutes on a processor, on patches of 48 voxels."""
+    patch_size, stride, width, channels = 48, 8, 192, 192
+    embedding_size = patch_size // stride
+    return SamMed3D(
+        image_encoder=ImageEncoder(
+            patch_size=patch_size,
+            stride=stride,
+            width=width,
+            blocks=[
+                Block(attention=Attention(width=width, num_heads=6), width=width, mlp_width=4 * width) for _ in range(6)
+            ],
+            embedding_channels=channels,
+        ),
+        prompt_encoder=PromptEncoder(
+            patch_size=patch_size,
+            embedding_size=embedding_size,
+            channels=channels,
+            mask_channels=32,
+            dense_axes=(0, 1, 2),
+            draw_clicks=True,
+            no_mask_embedding=False,
+        ),
+        mask_decoder=MaskDecoder(
+            transformer=TwoWayTransformer(depth=2, width=channels, cross_width=channels, num_heads=4, mlp_width=768),
+            channels=channels,
+            num_mask_tokens=1,
+            quality_width=None,
+        ),
+    )
+
+
+BUILDERS: dict[str, Callable[[], SamMed3D]] = {"vit_b": _vit_b, "tiny": _tiny}
+
+
+def build_sam_med3d(builder: str) -> SamMed3D:
+    """Builds a network with random weights.
+
+    On the meta device it takes no time and no memory, for weights that are assigned on loading.
+
+    Args:
+        builder: a name in `BUILDERS`.
+
+    Raises:
+        ValueError: there is no such builder.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     model = build_sam_med3d("vit_b")
+        >>> model.load_state_dict(weights, assign=True)
+    """
+    if builder not in BUILDERS:
+        raise ValueError(f"builder {builder!r} is unknown; choose from {', '.join(BUILDERS)}")
+    model = BUILDERS[builder]()
+    _initialise(model)
+    return model
+
+
+def _initialise(model: SamMed3D) -> None:
+    """Small random weights and no bias, from which a transformer trains."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv3d | nn.ConvTranspose3d | nn.Embedding):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)

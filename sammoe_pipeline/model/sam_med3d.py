@@ -1,0 +1,103 @@
+"""The promptable network: one patch of an image and clicks in it to the mask of what was clicked on."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .image_encoder import ImageEncoder
+from .mask_decoder import MaskDecoder
+from .prompt_encoder import PromptEncoder
+
+
+class SamMed3D(nn.Module):
+    """SAM-Med3D (Wang et al., arXiv 2310.15161).
+
+    The parts carry the names of the published checkpoint, so its weights load strictly.
+
+    Args:
+        image_encoder: embeds a patch.
+        prompt_encoder: embeds clicks and the previous mask, for the image encoder's embedding size and channels.
+        mask_decoder: the general decoder.
+
+    Example:
+        >>> model = build_sam_med3d("tiny").eval()
+        >>> embedding = model.encode(torch.zeros(1, 1, 48, 48, 48))
+        >>> click, label = torch.tensor([[[24.0, 20.0, 30.0]]]), torch.tensor([[1]])
+        >>> logits = model.decode(embedding, click, label)
+        >>> mask = model.upsample(logits) > 0
+    """
+
+    def __init__(self, *, image_encoder: ImageEncoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    @property
+    def patch_size(self) -> int:
+        """P, side of the patch in voxels."""
+        return self.image_encoder.patch_size
+
+    @property
+    def embedding_size(self) -> int:
+        """g, side of the image embedding in cells."""
+        return self.image_encoder.embedding_size
+
+    @property
+    def embedding_channels(self) -> int:
+        """C, channels of the image embedding."""
+        return self.image_encoder.embedding_channels
+
+    @property
+    def mask_size(self) -> int:
+        """m = 4 g, side of the decoder's mask in cells."""
+        return self.prompt_encoder.mask_size
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Embeds a patch.
+
+        Args:
+            image: (B, 1, P, P, P), normalised, axes x, y, z.
+
+        Returns:
+            (B, C, g, g, g).
+
+        Raises:
+            ValueError: the image has another shape.
+        """
+        expected = (1, self.patch_size, self.patch_size, self.patch_size)
+        if image.shape[1:] != expected:
+            raise ValueError(f"image has shape {tuple(image.shape)}; expected (batch, {', '.join(map(str, expected))})")
+        embedding: Tensor = self.image_encoder(image)
+        return embedding
+
+    def decode(
+        self,
+        embedding: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        previous_logits: Tensor | None = None,
+        *,
+        mask_decoder: MaskDecoder | None = None,
+    ) -> Tensor:
+        """Predicts the mask of what the clicks point at.
+
+        Args:
+            embedding: (B, C, g, g, g), or (1, C, g, g, g) for B prompts on one image.
+            points: (B, N, 3), voxel indices x, y, z within the patch; index 0 is the centre of the first voxel.
+            labels: (B, N), 1 positive, 0 negative, -1 padding, which is no click.
+            previous_logits: (B, 1, m, m, m), what the last decoding returned; None at the first, which is an all-zero mask.
+            mask_decoder: an expert's decoder, to use in place of the general one.
+
+        Returns:
+            Logits (B, 1, m, m, m).
+        """
+        sparse, dense = self.prompt_encoder(points, labels, previous_logits)
+        decoder = self.mask_decoder if mask_decoder is None else mask_decoder
+        logits: Tensor = decoder(embedding, self.prompt_encoder.dense_position_embedding(), sparse, dense)[0]
+        return logits
+
+    def upsample(self, logits: Tensor) -> Tensor:
+        """Interpolates logits trilinearly onto the patch: (B, 1, m, m, m) -> (B, 1, P, P, P)."""
+        return functional.interpolate(logits, size=(self.patch_size,) * 3, mode="trilinear", align_corners=False)
