@@ -67,7 +67,7 @@ class WindowAttention(nn.Module):
         padded_query, padded_key, padded_value = self.qkv.bias.reshape(3, 1, self.num_heads, 1, -1).to(query.dtype)
 
         # The bias's second and third terms run over a whole row of the window, padding included.
-        rows = query.unflatten(2, (grid, grid, grid))
+        rows = query.reshape(batch, self.num_heads, grid, grid, grid, -1)
         padding = padded_query[..., None, None, :].expand(batch, -1, grid, grid, self.window_size - grid, -1)
         along_d, along_h, along_w = self._bias_terms(rows, torch.cat([rows, padding], dim=4))
 
@@ -123,7 +123,7 @@ def _log_sum_over_padding(along_d: Tensor, along_h: Tensor, along_w: Tensor, gri
 
 def _split_heads(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     """(B, tokens, 3 * width) -> queries, keys and values, each (B, heads, tokens, channels per head)."""
-    query, key, value = qkv.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key, value = qkv.reshape(*qkv.shape[:2], 3, num_heads, -1).permute(2, 0, 3, 1, 4)
     return query, key, value
 
 

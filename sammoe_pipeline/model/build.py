@@ -115,6 +115,6 @@ def _initialise(model: SamMed3D) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv3d | nn.ConvTranspose3d | nn.Embedding):
             nn.init.trunc_normal_(module.weight, std=0.02)
-            if getattr(module, "bias", None) is not None:
+            if not isinstance(module, nn.Embedding) and module.bias is not None:
                 nn.init.zeros_(module.bias)
     nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)

@@ -47,7 +47,8 @@ class PositionEmbedding(nn.Module):
         centres = (torch.arange(size, device=matrix.device, dtype=matrix.dtype) + 0.5) / size
         grid = torch.meshgrid(centres, centres, centres, indexing="ij")
         positions = torch.stack([grid[axis] for axis in self.dense_axes], dim=-1)
-        return self(positions).movedim(-1, 0).unsqueeze(0)
+        embedding: Tensor = self(positions)
+        return embedding.movedim(-1, 0).unsqueeze(0)
 
 
 class PromptEncoder(nn.Module):
@@ -140,7 +141,7 @@ class PromptEncoder(nn.Module):
     def _embed_points(self, points: Tensor, labels: Tensor) -> Tensor:
         points = torch.cat([points, points.new_zeros(points.shape[0], 1, 3)], dim=1)
         labels = torch.cat([labels, labels.new_full((labels.shape[0], 1), -1)], dim=1).unsqueeze(-1)
-        negative, positive = (embedding.weight for embedding in self.point_embeddings)
         position = self.pe_layer((points + 0.5) / self.patch_size)
-        tokens = position + torch.where(labels == 1, positive, negative)
+        negative, positive = (position + embedding.weight for embedding in self.point_embeddings)
+        tokens = torch.where(labels == 1, positive, negative)
         return torch.where(labels == -1, self.not_a_point_embed.weight, tokens)

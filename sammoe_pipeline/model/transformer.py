@@ -59,7 +59,9 @@ class TwoWayBlock(nn.Module):
         self.norm4 = nn.LayerNorm(width)
         self.first = first
 
-    def forward(self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Updates the tokens (B, N, width) and the image (B, g^3, width); the positions have the shape of what they belong to."""
         if self.first:
             tokens = self.norm1(self.self_attn(query=tokens, key=tokens, value=tokens))
