@@ -1,0 +1,69 @@
+"""What every command does alike: log, fail with one readable message, name the next step. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+from sammoe_pipeline.errors import SammoeError
+from sammoe_pipeline.paths import HOME, NNUNET_RAW, PREPROCESSED, RAW, RESULTS
+
+_FOLDERS = {
+    "raw": f"folder of raw datasets (default: ${RAW}, then ${NNUNET_RAW}, then ${HOME}/{RAW})",
+    "preprocessed": f"folder of preprocessed datasets (default: ${PREPROCESSED}, then ${HOME}/{PREPROCESSED})",
+    "results": f"folder of trained models (default: ${RESULTS}, then ${HOME}/{RESULTS})",
+}
+
+
+def add_folder_arguments(parser: argparse.ArgumentParser, *, only: tuple[str, ...] = tuple(_FOLDERS)) -> None:
+    """Adds the flags `--raw`, `--preprocessed` and `--results`, which win over the environment.
+
+    Args:
+        parser: the command's parser.
+        only: the folders that the command touches, where these are not all three.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_folder_arguments(parser)
+        >>> parser.parse_args(["--raw", "/data/raw"]).raw
+        '/data/raw'
+    """
+    for name in only:
+        parser.add_argument(f"--{name}", metavar="DIR", help=_FOLDERS[name])
+
+
+def run_command(body: Callable[[], None]) -> int:
+    """Runs a command's work, with logging on stderr, and turns what goes wrong into an exit code.
+
+    Args:
+        body: the work; what it returns is not used.
+
+    Returns:
+        0 when done; 1 after a `SammoeError`, whose message goes to stderr without a traceback; 130 when interrupted.
+        Any other exception is a fault of the program and is raised with its traceback.
+
+    Example:
+        >>> def main(argv: list[str] | None = None) -> int:
+        ...     arguments = _parser().parse_args(argv)
+        ...     return run_command(lambda: convert(arguments))
+    """
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    # Libraries speak only when something is wrong; the pipeline says what it reads and writes.
+    for package in ("sammoe_pipeline", "dataset_conversion", "planning"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    try:
+        body()
+    except SammoeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped. The same command goes on from here.\n")
+        return 130
+    return 0
+
+
+def next_command(text: str) -> None:
+    """Prints the command that follows, ready to paste, to stdout."""
+    sys.stdout.write(f"\nNext:\n  {text}\n")

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import argparse
+import logging
+
+import pytest
+
+from sammoe_pipeline.command import add_folder_arguments, next_command, run_command
+from sammoe_pipeline.errors import UsageError
+
+
+def test_a_finished_command_exits_with_zero() -> None:
+    assert run_command(lambda: None) == 0
+
+
+def test_a_users_mistake_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    def body() -> None:
+        raise UsageError("-d 1000: dataset IDs go from 1 to 999.")
+
+    assert run_command(body) == 1
+    assert capsys.readouterr().err == "error: -d 1000: dataset IDs go from 1 to 999.\n"
+
+
+def test_an_interrupt_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def body() -> None:
+        raise KeyboardInterrupt
+
+    assert run_command(body) == 130
+    assert "same command" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_program_keeps_its_traceback() -> None:
+    def body() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_command(body)
+
+
+def test_the_pipeline_logs_progress_and_libraries_only_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    def body() -> None:
+        logging.getLogger("sammoe_pipeline.some_stage").info("reads this")
+        logging.getLogger("some_library").info("chatter")
+
+    run_command(body)
+    assert caplog.messages == ["reads this"]
+
+
+def test_folder_flags_default_to_none_so_that_the_environment_decides() -> None:
+    parser = argparse.ArgumentParser()
+    add_folder_arguments(parser)
+    arguments = parser.parse_args(["--results", "r"])
+    assert (arguments.raw, arguments.preprocessed, arguments.results) == (None, None, "r")
+
+
+def test_a_command_offers_only_the_folders_it_touches() -> None:
+    parser = argparse.ArgumentParser()
+    add_folder_arguments(parser, only=("raw",))
+    assert vars(parser.parse_args([])) == {"raw": None}
+
+
+def test_the_next_step_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    next_command("sammoe_plan_and_preprocess -d 4")
+    assert "\n  sammoe_plan_and_preprocess -d 4\n" in capsys.readouterr().out
