@@ -286,6 +286,8 @@ class CaseProperties(Artefact):
     """Of the preprocessed arrays."""
     class_voxels: dict[str, int]
     """Voxels of each class in the preprocessed label map."""
+    class_locations: dict[str, tuple[tuple[int, int, int], ...]]
+    """Up to 64 voxels a class where views may be centred: most by the rule of clicks, some anywhere in the class."""
 
 
 class ExpertCard(Artefact):

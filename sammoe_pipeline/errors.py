@@ -1,4 +1,4 @@
-"""What goes wrong when a user's input is at fault: each message names the file or argument, the value and the remedy."""
+"""What a user can do wrong. Each message names the file or argument, the value and the remedy."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.artefacts import CaseProperties, Configuration
 from sammoe_pipeline.atomic import atomic_path
+from sammoe_pipeline.clicks import deep_voxels
 from sammoe_pipeline.errors import DatasetFaultsError, SammoeError
 from sammoe_pipeline.geometry import Orientation, Shape, resample_image, resample_labels, resampled_shape, spacing_of
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 _CHUNK, _BLOCK = 64, 32
 _HISTOGRAM_BINS = 256
 _HISTOGRAM_LIMIT = 4.0
+_LOCATIONS = 64
 
 
 def normalise_positive(window: Tensor) -> Tensor:
@@ -137,7 +140,7 @@ def prepare_dataset(
 ) -> None:
     """Writes the arrays of every labelled case in every configuration, and the ground truth on its own grid.
 
-    Cases whose raw files and configuration are unchanged are skipped; a case is replaced only by its finished successor.
+    Cases whose raw files and configuration are unchanged are skipped; a case is replaced only by its successor.
 
     Args:
         raw: the dataset.
@@ -195,6 +198,7 @@ def _prepare_case(job: _Job) -> None:
     segmentation = resample_labels(labels, shape)
     save_array(job.target.image(configuration.name, case.name), image.numpy())
     save_array(job.target.segmentation(configuration.name, case.name), segmentation)
+    members = {name: np.isin(segmentation, values) for name, values in job.labels.items()}
     truth = job.target.ground_truth(case.name)
     # The image's grid is the truth's grid: headers may differ by noise that the integrity check tolerates.
     write_volume(truth, Volume(data=label_map.data.astype(np.int16), affine=volume.affine))
@@ -205,8 +209,21 @@ def _prepare_case(job: _Job) -> None:
         affine=tuple(tuple(float(v) for v in row) for row in volume.affine),
         canonical_shape=_shape(labels),
         shape=shape,
-        class_voxels={name: int(np.isin(segmentation, values).sum()) for name, values in job.labels.items()},
+        class_voxels={name: int(member.sum()) for name, member in members.items()},
+        class_locations={name: _locations(member, case.name) for name, member in members.items()},
     ).save(job.target.properties(configuration.name, case.name))
+
+
+def _locations(member: NDArray[np.bool_], case: str) -> tuple[tuple[int, int, int], ...]:
+    rng = np.random.default_rng(zlib.crc32(case.encode()))
+    deep, anywhere = deep_voxels(member), np.argwhere(member)
+    if len(anywhere) == 0:
+        return ()
+    share = _LOCATIONS // 4
+    drawn = np.concatenate(
+        [deep[rng.integers(len(deep), size=_LOCATIONS - share)], anywhere[rng.integers(len(anywhere), size=share)]]
+    )
+    return tuple((int(x), int(y), int(z)) for x, y, z in np.unique(drawn, axis=0))
 
 
 def _is_current(job: _Job) -> bool:

@@ -118,8 +118,8 @@ def read_raw_dataset(folder: Path) -> RawDataset:
     faults = [] if names else [f"{labels_folder} has no file ending in {ending}. Put one label map a case there."]
     imaged = {name[: -len("_0000")] for name in _cases(images_folder, ending) if name.endswith("_0000")}
     faults += [
-        f"{images_folder / f'{name}_0000{ending}'} has no label {labels_folder / f'{name}{ending}'}. Add it, or move the "
-        f"image to {IMAGES_TS}."
+        f"{images_folder / f'{name}_0000{ending}'} has no label {labels_folder / f'{name}{ending}'}. Add it, or move "
+        f"the image to {IMAGES_TS}."
         for name in sorted(imaged - set(names))
     ]
     cases = []

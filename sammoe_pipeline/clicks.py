@@ -1,0 +1,87 @@
+"""Clicks simulated from a ground truth: one rule, for training, planning and evaluation alike.
+
+A person clicks well inside what they mean. So the rule takes a voxel at random among those at least half as deep as the
+deepest one, by distance to the border. A correcting click does the same in the larger error region.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RELATIVE_DEPTH = 0.5
+"""A click lies at least this share of the greatest depth away from the border."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """A click.
+
+    Attributes:
+        position: voxel indices x, y, z in the array that it belongs to; index 0 is the centre of the first voxel.
+        positive: on the structure (True) or on what is not to be included (False).
+    """
+
+    position: tuple[float, float, float]
+    positive: bool = True
+
+
+def deep_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Returns the voxels (N, 3) of a mask that are at least half as deep as the deepest one; none for an empty mask.
+
+    Args:
+        mask: (x, y, z). The border of the array does not count as the border of the structure.
+    """
+    from scipy.ndimage import distance_transform_edt, find_objects
+
+    boxes = find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return np.zeros((0, 3), dtype=np.int64)
+    # One voxel of surroundings where there is one, so that the border of the structure is seen, but not the array's.
+    box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in boxes[0])
+    part = mask[box]
+    if part.all():
+        return np.argwhere(part) + [side.start for side in box]
+    depth = distance_transform_edt(part)
+    return np.argwhere(depth >= max(RELATIVE_DEPTH * depth.max(), 1.0)) + [side.start for side in box]
+
+
+def first_click(target: NDArray[np.bool_], rng: np.random.Generator) -> Click | None:
+    """Draws the first click on a target; None where the target is empty."""
+    return _draw(target, True, rng)
+
+
+def next_click(
+    prediction: NDArray[np.bool_],
+    target: NDArray[np.bool_],
+    rng: np.random.Generator,
+    valid: NDArray[np.bool_] | None = None,
+) -> Click | None:
+    """Draws the click that a user would correct a mask with.
+
+    Args:
+        prediction: the mask so far (x, y, z).
+        target: the truth (x, y, z).
+        rng: where chance comes from.
+        valid: False where the truth is unknown; nobody clicks there.
+
+    Returns:
+        A positive click in what was missed or a negative one in what was wrongly included, whichever region is larger;
+        None where there is no error.
+    """
+    missed, excess = target & ~prediction, prediction & ~target
+    if valid is not None:
+        missed, excess = missed & valid, excess & valid
+    if missed.sum() >= excess.sum():
+        return _draw(missed, True, rng)
+    return _draw(excess, False, rng)
+
+
+def _draw(region: NDArray[np.bool_], positive: bool, rng: np.random.Generator) -> Click | None:
+    candidates = deep_voxels(region)
+    if len(candidates) == 0:
+        return None
+    x, y, z = candidates[rng.integers(len(candidates))]
+    return Click(position=(float(x), float(y), float(z)), positive=positive)

@@ -1,0 +1,1 @@
+"""Pretraining a foundation, finetuning experts, fitting locators and gates."""

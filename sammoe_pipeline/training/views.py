@@ -1,0 +1,115 @@
+"""Views: a case as the network sees it, cut around a click, turned and scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sammoe_pipeline.artefacts import CaseProperties
+from sammoe_pipeline.paths import PreprocessedDataset
+from sammoe_pipeline.preprocessing import open_array
+
+OUTSIDE = -1
+"""Label of voxels outside the image in a view."""
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One preprocessed case in one configuration, opened but not decoded.
+
+    Attributes:
+        image: blosc2 array (x, y, z), float32.
+        segmentation: blosc2 array (x, y, z), int16.
+        properties: where its classes lie.
+    """
+
+    image: Any
+    segmentation: Any
+    properties: CaseProperties
+
+    @classmethod
+    def open(cls, dataset: PreprocessedDataset, configuration: str, case: str) -> PreparedCase:
+        """Opens the arrays of a case."""
+        return cls(
+            image=open_array(dataset.image(configuration, case)),
+            segmentation=open_array(dataset.segmentation(configuration, case)),
+            properties=CaseProperties.load(dataset.properties(configuration, case)),
+        )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a view lies in its case.
+
+    Attributes:
+        centre: voxel position (3,) in the case that the middle of the view falls on.
+        matrix: (3, 3); a step of one voxel in the view is this step in voxels of the case (rotation, scale, flips).
+    """
+
+    centre: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+
+    def to_view(self, position: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+        """Maps a voxel position (3,) of the case into the view of `size` voxels a side."""
+        return np.asarray(np.linalg.solve(self.matrix, position - self.centre) + (size - 1) / 2, dtype=np.float64)
+
+
+def cut(case: PreparedCase, placement: Placement, size: int) -> tuple[Tensor, Tensor]:
+    """Cuts a view out of a case, decoding only the part that it touches.
+
+    Args:
+        case: the arrays.
+        placement: where, how turned and how scaled.
+        size: voxels a side.
+
+    Returns:
+        The image (x, y, z), trilinear, NaN outside the case; and the labels (x, y, z), nearest, `OUTSIDE` outside.
+    """
+    shape = np.array(case.image.shape)
+    reach = np.abs(placement.matrix).sum(axis=1) * (size - 1) / 2
+    low = np.clip(np.floor(placement.centre - reach).astype(int) - 1, 0, shape - 1)
+    high = np.clip(np.ceil(placement.centre + reach).astype(int) + 2, low + 1, shape)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    image = torch.from_numpy(np.asarray(case.image[box], dtype=np.float32))
+    labels = torch.from_numpy(np.asarray(case.segmentation[box], dtype=np.float32))
+    steps = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    offsets = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
+    position = offsets @ torch.from_numpy(placement.matrix.T.astype(np.float32))
+    position += torch.from_numpy((placement.centre - low).astype(np.float32))
+    extent = torch.tensor(image.shape, dtype=torch.float32)
+    whole = torch.from_numpy((shape - low).astype(np.float32))
+    inside = ((position >= -0.5 - torch.from_numpy(low.astype(np.float32))) & (position <= whole - 0.5)).all(dim=-1)
+    # grid_sample wants the last axis first, and positions in [-1, 1] from edge to edge of the box.
+    grid = ((position + 0.5) * (2 / extent) - 1).flip(-1)[None]
+    turned = F.grid_sample(image[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
+    nearest = F.grid_sample(labels[None, None], grid, mode="nearest", padding_mode="border", align_corners=False)[0, 0]
+    return turned.masked_fill(~inside, torch.nan), nearest.to(torch.int16).masked_fill(~inside, OUTSIDE)
+
+
+def random_matrix(
+    rng: np.random.Generator, *, scale: tuple[float, float], rotation: float, mirror_axes: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Draws the matrix of a placement.
+
+    Args:
+        rng: where chance comes from.
+        scale: smallest and largest voxel of the view in voxels of the case, drawn log-uniformly.
+        rotation: largest angle in radians about each axis.
+        mirror_axes: axes that are flipped in half of the views.
+    """
+    matrix = np.eye(3)
+    for axis in range(3):
+        angle = rng.uniform(-rotation, rotation)
+        a, b = [other for other in range(3) if other != axis]
+        turn = np.eye(3)
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    flips = np.array([-1.0 if axis in mirror_axes and rng.random() < 0.5 else 1.0 for axis in range(3)])
+    return np.asarray(matrix * flips * np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1]))), dtype=np.float64)
