@@ -1,0 +1,1 @@
+"""Converters of public datasets, and of made-up phantoms, to the nnU-Net v2 raw format."""
