@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammoe_pipeline.atomic import atomic_path
 from sammoe_pipeline.errors import UnreadableFileError
+from sammoe_pipeline.intact import require_length, require_sound_gzip
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -19,6 +21,7 @@ FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".nhdr")
 """File endings that are read and written, longest first where one ends another."""
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_NUMBER_KINDS = {"signed integer": "int", "unsigned integer": "uint", "float": "float"}
 
 
 @dataclass(frozen=True)
@@ -66,26 +69,24 @@ def file_ending(path: Path) -> str | None:
     return next((ending for ending in FILE_ENDINGS if path.name.lower().endswith(ending)), None)
 
 
-def read_header(path: Path) -> Header:
-    """Reads shape, affine and number type without decoding the voxels.
+def read_header(path: Path, *, channels: int = 1) -> Header:
+    """Reads shape, affine and number type without decoding the voxels. A truncated NIfTI is noticed by its length.
+
+    Args:
+        path: the file.
+        channels: volumes that the file must hold along a fourth axis; 1 asks for a plain 3D file.
 
     Raises:
-        UnreadableFileError: the file is missing, broken, or not three-dimensional.
+        UnreadableFileError: the file is missing, broken, or of another number of dimensions.
     """
     import SimpleITK
 
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    _require_3d(path, reader.GetSize(), reader.GetNumberOfComponents())
+    reader = _open(path, channels)
     size = reader.GetSize()
     return Header(
         shape=(size[0], size[1], size[2]),
         affine=_affine(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()),
-        dtype=str(SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())),
+        dtype=_number_type(SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())),
     )
 
 
@@ -99,16 +100,22 @@ def read_volume(path: Path) -> Volume:
         >>> read_volume(Path("case_0000.nii.gz")).spacing_mm  # doctest: +SKIP
         (1.0, 1.0, 1.0)
     """
-    import SimpleITK
+    data, affine = _read(path, channels=1)
+    return Volume(data=data, affine=affine)
 
-    try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    _require_3d(path, image.GetSize(), image.GetNumberOfComponentsPerPixel())
-    # SimpleITK's arrays are (z, y, x).
-    data = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
-    return Volume(data=data, affine=_affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection()))
+
+def read_channels(path: Path, channels: int) -> list[Volume]:
+    """Reads the volumes that a 4D file holds along its fourth axis, in order.
+
+    Args:
+        path: the file.
+        channels: how many there must be, at least 2.
+
+    Raises:
+        UnreadableFileError: the file is missing, broken, or does not hold that many volumes.
+    """
+    data, affine = _read(path, channels=channels)
+    return [Volume(data=data[..., channel], affine=affine) for channel in range(channels)]
 
 
 def write_volume(path: Path, volume: Volume) -> None:
@@ -120,10 +127,15 @@ def write_volume(path: Path, volume: Volume) -> None:
     """
     import SimpleITK
 
-    with atomic_path(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
         SimpleITK.WriteImage(
             to_simpleitk(volume), str(temporary), useCompression=not path.name.endswith((".nii", ".mhd"))
         )
+        # .mhd and .nhdr keep the voxels in a second file, which must be in place before the header that names it.
+        for part in sorted(Path(folder).iterdir(), key=lambda part: part == temporary):
+            part.replace(path.parent / part.name)
 
 
 def to_simpleitk(volume: Volume) -> SimpleITK.Image:
@@ -139,23 +151,72 @@ def to_simpleitk(volume: Volume) -> SimpleITK.Image:
     return image
 
 
+def _open(path: Path, channels: int) -> SimpleITK.ImageFileReader:
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    _require_channels(path, reader.GetSize(), reader.GetNumberOfComponents(), channels)
+    if reader.HasMetaDataKey("vox_offset"):
+        bits = math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix"))
+        require_length(path, int(float(reader.GetMetaData("vox_offset"))) + bits // 8)
+    return reader
+
+
+def _read(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    import SimpleITK
+
+    reader = _open(path, channels)
+    if path.name.lower().endswith(".nii.gz"):
+        require_sound_gzip(path)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    # SimpleITK's arrays are (z, y, x) or (channel, z, y, x).
+    data = SimpleITK.GetArrayFromImage(image).T
+    return data, _affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+
+
 def _affine(origin: Any, spacing: Any, direction: Any) -> NDArray[np.float64]:
+    dimensions = len(origin)
     affine = np.eye(4)
-    affine[:3, :3] = np.array(direction, dtype=np.float64).reshape(3, 3) * np.array(spacing, dtype=np.float64)
-    affine[:3, 3] = origin
+    axes = np.array(direction, dtype=np.float64).reshape(dimensions, dimensions) * np.array(spacing, dtype=np.float64)
+    # A fourth axis counts channels and has no place in space.
+    affine[:3, :3] = axes[:3, :3]
+    affine[:3, 3] = origin[:3]
     return np.asarray(_LPS_TO_RAS @ affine, dtype=np.float64)
 
 
-def _require_3d(path: Path, size: Any, components: int) -> None:
-    if len(size) != 3 or components != 1:
+def _number_type(words: str) -> str:
+    """Turns SimpleITK's "16-bit signed integer" into "int16"."""
+    bits, _, kind = words.partition("-bit ")
+    return _NUMBER_KINDS[kind] + bits
+
+
+def _require_channels(path: Path, size: tuple[int, ...], components: int, channels: int) -> None:
+    if components == 1 and (len(size) == 3 if channels == 1 else len(size) == 4 and size[3] == channels):
+        return
+    held = f"{path} holds {' x '.join(map(str, size))} voxels with {components} value(s) each"
+    if channels == 1:
         raise UnreadableFileError(
-            f"{path} holds an image of {len(size)} dimensions with {components} value(s) a voxel; a single-channel 3D "
-            f"volume is needed. Split channels or time points into files of their own (sammoe_convert_dataset does)."
+            f"{held}; a single-channel 3D volume is needed. Split channels or time points into files of their own "
+            f"(sammoe_convert_dataset does)."
         )
+    raise UnreadableFileError(f"{held}; {channels} volumes along a fourth axis are needed, one a channel.")
 
 
 def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError:
     if not path.exists():
         return UnreadableFileError(f"{path} does not exist.")
     reason = str(error).strip().splitlines()[-1].strip()
+    if "orthonormal" in reason:
+        return UnreadableFileError(
+            f"{path} has axes that are not at right angles to each other. Resample it onto an orthogonal grid, or mend "
+            f"the affine in its header."
+        )
     return UnreadableFileError(f"{path} cannot be read as an image ({reason}). Copy or download the file again.")
