@@ -56,7 +56,7 @@ def _tiny() -> SamMed3D:
     """A small network to learn with and to test on: trained in minutes on a processor, on patches of 48 voxels."""
     patch_size, stride, width, channels = 48, 8, 192, 192
     embedding_size = patch_size // stride
-    return SamMed3D(
+    model = SamMed3D(
         image_encoder=ImageEncoder(
             patch_size=patch_size,
             stride=stride,
@@ -82,6 +82,7 @@ def _tiny() -> SamMed3D:
             quality_width=None,
         ),
     )
+    return _initialise(model)
 
 
 BUILDERS: dict[str, Callable[[], SamMed3D]] = {"vit_b": _vit_b, "tiny": _tiny}
@@ -105,16 +106,15 @@ def build_sam_med3d(builder: str) -> SamMed3D:
     """
     if builder not in BUILDERS:
         raise ValueError(f"builder {builder!r} is unknown; choose from {', '.join(BUILDERS)}")
-    model = BUILDERS[builder]()
-    _initialise(model)
-    return model
+    return BUILDERS[builder]()
 
 
-def _initialise(model: SamMed3D) -> None:
-    """Small random weights and no bias, from which a transformer trains."""
+def _initialise(model: SamMed3D) -> SamMed3D:
+    """Draws small weights and sets biases to zero, the usual start of a vision transformer."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv3d | nn.ConvTranspose3d | nn.Embedding):
             nn.init.trunc_normal_(module.weight, std=0.02)
             if not isinstance(module, nn.Embedding) and module.bias is not None:
                 nn.init.zeros_(module.bias)
     nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)
+    return model

@@ -1,7 +1,7 @@
 """Layers shared by the encoders and the decoder, all in channels-last order: tensors are (batch, x, y, z, channel).
 
-A convolution whose stride equals its kernel touches every voxel once, so it is one matrix product over patches. The two convolutions
-here keep the parameters of `torch.nn`'s, and so the layout of a checkpoint, and compute that product.
+A convolution whose stride equals its kernel touches every voxel once, so it is one matrix product over patches. The two
+convolutions here keep the parameters of `torch.nn`'s, and so the layout of a checkpoint, and compute that product.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The mask decoder: an image embedding and prompt embeddings to mask logits. One expert of a mixture is one such decoder."""
+"""The mask decoder: embeddings of image and prompts to mask logits. An expert of a mixture is one such decoder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class MaskDecoder(nn.Module):
         transformer: lets tokens and image read each other.
         channels: C, channels of the embeddings and of the transformer, a multiple of eight.
         num_mask_tokens: masks the decoder can predict; the first is the one trained and used.
-        quality_width: hidden channels of the head that predicts each mask's overlap with the truth, or None for no such head. The
-            published network has one, which was never trained.
+        quality_width: hidden channels of the head that predicts each mask's overlap with the truth, or None for no such
+            head. The published network has one, which was never trained.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class MaskDecoder(nn.Module):
             num_masks: how many masks to predict, at most the number of mask tokens.
 
         Returns:
-            Mask logits (B, num_masks, m, m, m) with m = 4 g, and the predicted overlaps (B, num_mask_tokens), or None without that head.
+            Mask logits (B, num_masks, m, m, m) with m = 4 g, and the predicted overlaps (B, num_mask_tokens), or None
+            without that head.
         """
         batch, size = sparse.shape[0], image_embedding.shape[2:]
         own = [embedding.weight for embedding in (self.iou_token, self.mask_tokens) if embedding is not None]

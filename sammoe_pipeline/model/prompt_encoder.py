@@ -17,8 +17,9 @@ class PositionEmbedding(nn.Module):
 
     Args:
         num_frequencies: random directions; the embedding has three times as many channels.
-        dense_axes: which axis of the grid each coordinate of a dense embedding runs along: (0, 1, 2) where the dense embedding at a cell
-            is the embedding of the point at its centre; (1, 0, 2) in the published network, which was trained with x and y exchanged.
+        dense_axes: which axis of the grid each coordinate of a dense embedding runs along: (0, 1, 2) where the dense
+            embedding at a cell is the embedding of the point at its centre; (1, 0, 2) in the published network, which
+            was trained with x and y exchanged.
     """
 
     def __init__(self, *, num_frequencies: int, dense_axes: tuple[int, int, int]) -> None:
@@ -61,8 +62,8 @@ class PromptEncoder(nn.Module):
         mask_channels: channels of the mask's embedding before the last layer, a multiple of four.
         dense_axes: see `PositionEmbedding`.
         draw_clicks: give the mask's layers a second channel in which the clicks are drawn.
-        no_mask_embedding: hold the published network's embedding for the absence of a mask. Nothing reads it: decoding starts from an
-            all-zero mask, as the published weights were trained.
+        no_mask_embedding: hold the published network's embedding for the absence of a mask. Nothing reads it: decoding
+            starts from an all-zero mask, as the published weights were trained.
     """
 
     def __init__(
@@ -105,8 +106,8 @@ class PromptEncoder(nn.Module):
             previous_logits: (B, 1, m, m, m), or None for an all-zero mask.
 
         Returns:
-            The tokens (B, N + 1, C), of which the last is always padding as in the published code, and the mask's embedding
-            (B, C, g, g, g).
+            The tokens (B, N + 1, C), of which the last is always padding as in the published code, and the mask's
+            embedding (B, C, g, g, g).
         """
         if previous_logits is None:
             dtype = self.pe_layer.positional_encoding_gaussian_matrix.dtype

@@ -89,7 +89,8 @@ class SamMed3D(nn.Module):
             embedding: (B, C, g, g, g), or (1, C, g, g, g) for B prompts on one image.
             points: (B, N, 3), voxel indices x, y, z within the patch; index 0 is the centre of the first voxel.
             labels: (B, N), 1 positive, 0 negative, -1 padding, which is no click.
-            previous_logits: (B, 1, m, m, m), what the last decoding returned; None at the first, which is an all-zero mask.
+            previous_logits: (B, 1, m, m, m), what the last decoding returned; None at the first, which is an all-zero
+                mask.
             mask_decoder: an expert's decoder, to use in place of the general one.
 
         Returns:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from .attention import attend, join_heads, split_heads
 from .layers import MLPBlock
 
 
@@ -27,12 +27,12 @@ class CrossAttention(nn.Module):
 
     def forward(self, *, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(B, N, width), (B, M, width), (B, M, width) -> (B, N, width)."""
-        heads = [
-            project(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for project, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
-        ]
-        attended = functional.scaled_dot_product_attention(*heads)
-        output: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        attended = attend(
+            split_heads(self.q_proj(query), self.num_heads),
+            split_heads(self.k_proj(key), self.num_heads),
+            split_heads(self.v_proj(value), self.num_heads),
+        )
+        output: Tensor = self.out_proj(join_heads(attended))
         return output
 
 
@@ -44,7 +44,8 @@ class TwoWayBlock(nn.Module):
         cross_width: channels within the attention between tokens and image.
         num_heads: heads of every attention.
         mlp_width: channels between the perceptron's two layers.
-        first: the transformer's first block, in which the tokens are their own position embedding and self-attention replaces them.
+        first: the transformer's first block: the tokens are still their own position embedding, and self-attention
+            replaces them.
     """
 
     def __init__(self, *, width: int, cross_width: int, num_heads: int, mlp_width: int, first: bool) -> None:
@@ -62,7 +63,7 @@ class TwoWayBlock(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Updates the tokens (B, N, width) and the image (B, g^3, width); the positions have the shape of what they belong to."""
+        """Updates tokens (B, N, width) and image (B, g^3, width); positions are shaped like what they belong to."""
         if self.first:
             tokens = self.norm1(self.self_attn(query=tokens, key=tokens, value=tokens))
         else:
