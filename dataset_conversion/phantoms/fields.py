@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 Field = NDArray[np.float32]
 Shape = tuple[int, int, int]
+Box = tuple[slice, slice, slice]
 
 
-def smooth_field(rng: np.random.Generator, shape: Shape, scale: float | Sequence[float]) -> Field:
+def smooth_field(rng: np.random.Generator, shape: Shape, scale: ArrayLike) -> Field:
     """Draw a stationary Gaussian field of mean 0 and variance 1.
 
     White noise on a coarse lattice is spread by Gaussian kernels, one matrix product an axis, so long scales cost
@@ -48,7 +49,7 @@ def warp(
     coordinates_mm: Sequence[Field],
     *,
     amplitude_mm: float,
-    scale: Sequence[float],
+    scale: ArrayLike,
 ) -> list[Field]:
     """Displace open or full coordinate grids smoothly and at random.
 
@@ -69,6 +70,13 @@ def grid_mm(shape: Shape, spacing_mm: NDArray[np.float64]) -> list[Field]:
     """Open coordinate grids, x as (x, 1, 1) and so on, in mm from the centre of the volume."""
     axes = [(np.arange(size) - (size - 1) / 2) * step for size, step in zip(shape, spacing_mm, strict=True)]
     return [axis.astype(np.float32) for axis in np.meshgrid(*axes, indexing="ij", sparse=True)]
+
+
+def box_mm(grid: Sequence[Field], low_mm: ArrayLike, high_mm: ArrayLike) -> Box:
+    """Voxels of an open coordinate grid between two corners in mm, the first within and the second without."""
+    corners = zip(grid, np.asarray(low_mm), np.asarray(high_mm), strict=True)
+    x, y, z = (slice(*(int(i) for i in np.searchsorted(axis.ravel(), (low, high)))) for axis, low, high in corners)
+    return x, y, z
 
 
 def add_noise(rng: np.random.Generator, image: Field, *, sigma: float, grain: float) -> Field:

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from dataset_conversion.phantoms.canvas import Canvas
 from dataset_conversion.phantoms.case import PhantomCase, store
-from dataset_conversion.phantoms.fields import Field, Shape, add_noise, grid_mm, smooth_field, warp
+from dataset_conversion.phantoms.fields import Field, add_noise, box_mm, grid_mm, smooth_field, warp
 from dataset_conversion.phantoms.implicit import Points, blend, capsule, ellipsoid, tube
 
 _NAMES = (
@@ -40,19 +40,18 @@ def head_case(rng: np.random.Generator) -> PhantomCase:
         True
     """
     scale = rng.uniform(0.93, 1.07) * rng.uniform(0.96, 1.04, size=3)
-    spacing_mm = rng.uniform(1.5, 2.0) * np.ones(3)
+    spacing_mm = np.full(3, rng.uniform(1.6, 2.1))
     if rng.random() < 0.4:
         spacing_mm[rng.integers(3)] = rng.uniform(2.0, 2.5)
-    width_mm = np.array([166, 200, 178]) * scale + rng.uniform(0, 10, size=3)
+    width_mm = np.array([162, 196, 176]) * scale + rng.uniform(0, 8, size=3)
     x, y, z = (int(size) for size in np.round(width_mm / spacing_mm))
     shape = (x, y, z)
     spacing = spacing_mm / scale
     across, along, up = grid_mm(shape, spacing)
-    points = warp(
-        rng, (across, along - 4, up - 8), amplitude_mm=rng.uniform(1.0, 2.5), scale=rng.uniform(22, 40) / spacing
-    )
+    grid = (across, along - 4, up + 10)
+    points = warp(rng, grid, amplitude_mm=rng.uniform(1.0, 2.5), scale=rng.uniform(22, 40) / spacing)
     tissue = _contrast(rng)
-    canvas = Canvas(shape, _AIR)
+    canvas = Canvas.blank(shape, _AIR)
     stripped = rng.random() < _STRIPPED_SHARE
     cranium, cerebrum = _cranium(rng, points)
     if not stripped:
@@ -60,11 +59,13 @@ def head_case(rng: np.random.Generator) -> PhantomCase:
     canvas.fill(cranium < 0, _AIR if stripped else tissue["fluid"], HEAD_LABELS["csf"])
     _paint_cerebrum(rng, canvas, points, cerebrum, tissue, spacing)
     _paint_hindbrain(rng, canvas, points, tissue, spacing)
-    _paint_deep(rng, canvas, points, tissue)
+    core = box_mm(grid, (-50, -55, -35), (50, 48, 45))
+    _paint_deep(rng, canvas.part(core), [axis[core] for axis in points], tissue)
     if stripped:
         _strip(canvas, cranium)
     else:
-        _paint_eyes_and_sella(rng, canvas, points, tissue)
+        base = box_mm(grid, (-55, -15, -50), (55, 100, 10))
+        _paint_eyes_and_sella(rng, canvas.part(base), [axis[base] for axis in points], tissue)
     image = _acquire(rng, canvas.image, spacing)
     return store(rng, image=image, labels=canvas.labels, spacing_mm=spacing_mm, oblique_share=0.33)
 
@@ -128,7 +129,7 @@ def _paint_cerebrum(
     """White matter under a folded cortex, sulci and the fissure between the hemispheres."""
     x, y, z = points
     fold_mm = rng.uniform(5.5, 7.5)
-    folds = np.abs(smooth_field(rng, _shape(canvas), fold_mm / spacing)) * np.float32(1.41 * fold_mm)  # mm to a sulcus
+    folds = np.abs(smooth_field(rng, canvas.shape, fold_mm / spacing)) * np.float32(1.41 * fold_mm)  # mm to a sulcus
     sulcus_mm = rng.uniform(0.6, 1.4)
     callosum = ((y + 4) / 40) ** 2 + ((z - 12) / 24) ** 2 < 1
     fissure = np.where(callosum, 99, np.abs(x)).astype(np.float32)
@@ -137,7 +138,7 @@ def _paint_cerebrum(
     open_sulcus = (folds < sulcus_mm * (1 - depth / 16)) | (fissure < 1.6)
     cortex_mm = rng.uniform(2.6, 3.6)
     cortex = (depth < cortex_mm) | (fissure < 1.6 + cortex_mm) | ((folds < sulcus_mm + cortex_mm) & (depth < 19))
-    white = tissue["white"] + 12 * smooth_field(rng, _shape(canvas), 5 / spacing)
+    white = tissue["white"] + 12 * smooth_field(rng, canvas.shape, 5 / spacing)
     canvas.fill(inside, white, HEAD_LABELS["white_matter"])
     canvas.fill(inside & cortex, tissue["grey"], HEAD_LABELS["grey_matter"])
     canvas.fill(inside & open_sulcus, tissue["fluid"], HEAD_LABELS["csf"])
@@ -147,9 +148,10 @@ def _paint_hindbrain(
     rng: np.random.Generator, canvas: Canvas, points: Points, tissue: dict[str, float], spacing: NDArray[np.float64]
 ) -> None:
     """Cerebellum with its folia, and brainstem."""
-    cerebellum = ellipsoid(points, (0, -46, -28), (43, 28, 21.5)) + 1.2 * smooth_field(rng, _shape(canvas), 6 / spacing)
-    folia = np.clip(0.5 + smooth_field(rng, _shape(canvas), np.array([8, 3, 2.5]) / spacing), 0, 1)
-    mixed = tissue["grey"] + (tissue["white"] - tissue["grey"]) * np.where(cerebellum < -11, 0.9, 0.4 * folia)
+    cerebellum = ellipsoid(points, (0, -46, -28), (43, 28, 21.5)) + 1.2 * smooth_field(rng, canvas.shape, 6 / spacing)
+    folia = np.clip(0.5 + smooth_field(rng, canvas.shape, np.array([8, 3, 2.5]) / spacing), 0, 1)
+    white_share = np.where(cerebellum < -11, np.float32(0.9), 0.4 * folia)
+    mixed = (tissue["grey"] + (tissue["white"] - tissue["grey"]) * white_share).astype(np.float32)
     free = (canvas.labels == HEAD_LABELS["csf"]) | (canvas.labels == 0) | (canvas.labels == HEAD_LABELS["skull"])
     canvas.fill((cerebellum < 0) & free, mixed, HEAD_LABELS["cerebellum"])
     brainstem = np.maximum(_brainstem(points), points[2] - 2) + np.float32(0.5)
@@ -166,16 +168,18 @@ def _paint_deep(rng: np.random.Generator, canvas: Canvas, points: Points, tissue
     for side, sign in (("right", 1), ("left", -1)):
         here = _mirrored(points, sign)
         shift = rng.normal(0, 1, size=3)
-        canvas.fill(ellipsoid(here, shift + [11.5, -12, 11], (9, 15, 9)) < 0, deep, HEAD_LABELS["thalamus"])
-        canvas.fill(ellipsoid(here, shift + [26, 6, 9], (5.5, 17, 11)) < 0, tissue["grey"], HEAD_LABELS["putamen"])
-        caudate = tube(here, shift + [(13, 26, 12), (15, 14, 24), (18, -8, 28)], 5.0)
+        canvas.fill(ellipsoid(here, np.add(shift, [11.5, -12, 11]), (9, 15, 9)) < 0, deep, HEAD_LABELS["thalamus"])
+        canvas.fill(
+            ellipsoid(here, np.add(shift, [26, 6, 9]), (5.5, 17, 11)) < 0, tissue["grey"], HEAD_LABELS["putamen"]
+        )
+        caudate = tube(here, np.add(shift, [(13, 26, 12), (15, 14, 24), (18, -8, 28)]), 5.0)
         canvas.fill(caudate < 0, tissue["grey"], HEAD_LABELS["caudate"])
         horn = [(9, 30, 15), (9, 12, 25), (11, -10, 30), (21, -34, 20), (30, -22, 0)]
-        lateral = tube(here, shift + horn, 5.0 * wide)
-        temporal = tube(here, shift + [(30, -22, 0), (34, -2, -10)], 2.4 * wide)
+        lateral = tube(here, np.add(shift, horn), 5.0 * wide)
+        temporal = tube(here, np.add(shift, [(30, -22, 0), (34, -2, -10)]), 2.4 * wide)
         canvas.fill(np.minimum(lateral, temporal) < 0, tissue["fluid"], HEAD_LABELS["ventricles"])
         path = [(24, 0, -14), (27, -14, -11), (26, -28, -3), (19, -35, 6)]
-        hippocampus = tube(here, shift + path, 5.2 * thin)
+        hippocampus = tube(here, np.add(shift, path), 5.2 * thin)
         value = 0.92 * tissue["grey"] + 0.08 * tissue["white"]
         canvas.fill(hippocampus < 0, value, HEAD_LABELS[f"hippocampus_{side}"])
     third = ellipsoid(points, (0, -6, 8), (2.6 * wide, 14, 10))
@@ -188,14 +192,15 @@ def _paint_eyes_and_sella(rng: np.random.Generator, canvas: Canvas, points: Poin
     nerve_mm = rng.uniform(1.9, 2.5)
     for side, sign in (("right", 1), ("left", -1)):
         here = _mirrored(points, sign)
-        eye = np.array([31, 67, -23]) + rng.normal(0, 1, size=3)
-        canvas.fill(ellipsoid(here, eye - [3, 17, -1], (15, 25, 14)) < 0, 0.9 * tissue["fat"], 0)
+        eye = np.add((31, 67, -23), rng.normal(0, 1, size=3))
+        orbit = ellipsoid(here, np.subtract(eye, (3, 17, -1)), (15, 25, 14))
+        canvas.fill(orbit < 0, 0.9 * tissue["fat"], 0)
         canvas.fill(ellipsoid(here, eye, [12.2] * 3) < 0, tissue["vitreous"], HEAD_LABELS[f"eye_{side}"])
-        nerve = tube(here, [eye - [1, 11, 0], eye - [9, 32, -4], (3, 13, -10), (0, 10, -9)], nerve_mm)
+        path = np.array([eye - (1, 11, 0), eye - (9, 32, -4), (3, 13, -10), (0, 10, -9)])
+        nerve = tube(here, path, nerve_mm)
         canvas.fill(nerve < 0, tissue["white"], HEAD_LABELS["optic_nerve"])
-    gland = ellipsoid(
-        points, np.array([0, 6, -22]) + rng.normal(0, 0.8, size=3), rng.uniform(0.9, 1.15) * np.array([6.5, 5, 4.5])
-    )
+    centre, size = np.add((0, 6, -22), rng.normal(0, 0.8, size=3)), rng.uniform(0.9, 1.15)
+    gland = ellipsoid(points, centre, np.multiply(size, (6.5, 5, 4.5)))
     value = 0.7 * tissue["grey"] + 0.3 * tissue["white"]
     canvas.fill(gland < 0, value, HEAD_LABELS["pituitary"])
 
@@ -213,8 +218,3 @@ def _acquire(rng: np.random.Generator, tissue: Field, spacing: NDArray[np.float6
     image *= np.exp(np.float32(rng.uniform(0.05, 0.25)) * bias)
     image = add_noise(rng, image, sigma=rng.uniform(8, 35), grain=rng.choice([0.0, 0.5]))
     return np.round(np.abs(image)).astype(np.float32)
-
-
-def _shape(canvas: Canvas) -> Shape:
-    x, y, z = canvas.image.shape
-    return x, y, z

@@ -30,7 +30,7 @@ def shapes_case(rng: np.random.Generator) -> PhantomCase:
     """
     x, y, z = rng.integers(48, 73, size=3)
     shape = (int(x), int(y), int(z))
-    spacing_mm = rng.uniform(0.5, 3.0) * rng.uniform(0.8, 1.25, size=3)
+    spacing_mm = rng.uniform(1.4, 3.0) * rng.uniform(0.8, 1.25, size=3)
     kind = rng.random()
     if kind < 0.35:
         canvas = _easy_ellipsoids(rng, shape)
@@ -48,38 +48,39 @@ def _easy_ellipsoids(rng: np.random.Generator, shape: Shape) -> Canvas:
     """One to three ellipsoids, much brighter or darker than flat ground."""
     points = grid_mm(shape, np.ones(3))
     ground = rng.uniform(0.5, 1.5)
-    canvas = Canvas(shape, ground)
+    canvas = Canvas.blank(shape, ground)
     for label in range(1, rng.integers(1, 4) + 1):
         radii = min(shape) * rng.uniform(0.08, 0.36) * rng.uniform(0.75, 1.3, size=3)
         solid = ellipsoid(points, _centre(rng, shape, radii), radii, _rotation(rng))
-        value = ground + rng.choice([-1, 1]) * rng.uniform(0.35, 1.0)
-        canvas.organ(solid, value, label, gap_mm=0)
+        canvas.organ(solid, _away_from(rng, ground, rng.uniform(0.35, 1.0)), label)
     return canvas
 
 
 def _assorted_solids(rng: np.random.Generator, shape: Shape) -> Canvas:
     """Up to eight solids of any kind and size, nested, overlapping or touching, on slowly varying ground."""
     points = grid_mm(shape, np.ones(3))
-    canvas = Canvas(shape, 1.0)
-    canvas.image += np.float32(rng.uniform(0, 0.25)) * smooth_field(rng, shape, rng.uniform(12, 30))
+    canvas = Canvas.blank(shape, 1.0)
+    slow = np.float32(rng.uniform(0, 0.12)) * smooth_field(rng, shape, rng.uniform(12, 30))
     draw = [_ellipsoid, _superellipsoid, _blob, _tube, _plate, _shell]
     for label in range(1, rng.integers(1, 9) + 1):
         solid = draw[rng.integers(len(draw))](rng, shape, points)
-        contrast = rng.uniform(0.25, 0.8) if rng.random() < 0.75 else rng.uniform(0.08, 0.25)
-        value = np.median(canvas.image[solid < 0]) if (solid < 0).any() else 1.0
-        texture = rng.choice([0, 0.03, 0.1]) * smooth_field(rng, shape, rng.uniform(1.5, 5))
-        canvas.fill(solid < 0, value + rng.choice([-1, 1]) * contrast + texture, label)
+        inside = solid < 0
+        around = float(np.median(canvas.image[inside])) if inside.any() else 1.0
+        contrast = rng.uniform(0.3, 0.9) if rng.random() < 0.8 else rng.uniform(0.12, 0.3)
+        texture = rng.choice([0, 0.02, 0.06]) * smooth_field(rng, shape, rng.uniform(1.5, 5))
+        canvas.fill(inside, _away_from(rng, around, contrast) + texture, label)
+    np.add(canvas.image, slow, out=canvas.image)
     return canvas
 
 
 def _tessellation(rng: np.random.Generator, shape: Shape) -> Canvas:
     """A head-like ball, wrapped in thin shells and cut into regions of their own mean and texture."""
     points = grid_mm(shape, np.ones(3))
-    canvas = Canvas(shape, rng.uniform(0.0, 0.3))
+    canvas = Canvas.blank(shape, rng.uniform(0.0, 0.3))
     radii = np.array(shape) / 2 * rng.uniform(0.75, 1.0, size=3)
     head = ellipsoid(points, (0, 0, 0), radii) + rng.uniform(0, 2.5) * smooth_field(rng, shape, rng.uniform(6, 14))
     regions = int(rng.integers(3, MAX_SHAPES - 1))
-    scale = rng.uniform(3.5, 11)
+    scale = rng.uniform(4.5, 12)
     heights = [smooth_field(rng, shape, scale * rng.uniform(0.7, 1.4)) + rng.normal(0, 0.3) for _ in range(regions)]
     region = np.argmax(heights, axis=0) + 1
     means = rng.permutation(np.linspace(0.4, 1.8, regions)) + rng.normal(0, 0.05, regions)
@@ -94,6 +95,12 @@ def _tessellation(rng: np.random.Generator, shape: Shape) -> Canvas:
     return canvas
 
 
+def _away_from(rng: np.random.Generator, ground: float, contrast: float) -> float:
+    """An intensity brighter or, where it stays positive, as likely darker than the ground."""
+    darker = ground - contrast
+    return darker if darker > 0.1 and rng.random() < 0.5 else ground + contrast
+
+
 def _ellipsoid(rng: np.random.Generator, shape: Shape, points: Points) -> Field:
     radii = _radii(rng, shape)
     return ellipsoid(points, _centre(rng, shape, radii), radii, _rotation(rng))
@@ -106,10 +113,10 @@ def _superellipsoid(rng: np.random.Generator, shape: Shape, points: Points) -> F
 
 def _blob(rng: np.random.Generator, shape: Shape, points: Points) -> Field:
     radii = _radii(rng, shape)
-    dents = (
-        rng.uniform(0.1, 0.35) * radii.min() * smooth_field(rng, shape, max(2.5, rng.uniform(0.3, 0.8) * radii.min()))
-    )
-    return ellipsoid(points, _centre(rng, shape, radii), radii, _rotation(rng)) + dents
+    smallest = radii.min()
+    dents = smooth_field(rng, shape, max(2.5, smallest * rng.uniform(0.3, 0.8)))
+    ball = ellipsoid(points, _centre(rng, shape, radii), radii, _rotation(rng))
+    return ball + np.float32(smallest * rng.uniform(0.1, 0.35)) * dents
 
 
 def _tube(rng: np.random.Generator, shape: Shape, points: Points) -> Field:
@@ -164,5 +171,5 @@ def _acquire(rng: np.random.Generator, tissue: Field, harm: float) -> Field:
         image *= np.exp(
             np.float32(harm * rng.uniform(0.05, 0.25)) * smooth_field(rng, image.shape, rng.uniform(18, 35))
         )
-    image = add_noise(rng, image, sigma=harm * rng.uniform(0.01, 0.12), grain=rng.choice([0.0, 0.6]))
+    image = add_noise(rng, image, sigma=harm * rng.uniform(0.01, 0.1), grain=rng.choice([0.0, 0.6]))
     return np.round(_SCALE * image).astype(np.float32)

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from dataset_conversion.phantoms.case import PhantomCase
 from dataset_conversion.phantoms.head import HEAD_LABELS, head_case
 from dataset_conversion.phantoms.shapes import SHAPES_LABELS, shapes_case
-from dataset_conversion.phantoms.torso import TORSO_LABELS, torso_case
+from dataset_conversion.phantoms.torso import torso_case
+from dataset_conversion.phantoms.torso_patient import TORSO_LABELS
 from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.errors import UsageError, did_you_mean
 from sammoe_pipeline.image_io import Volume, write_volume
