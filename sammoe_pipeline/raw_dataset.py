@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sammoe_pipeline.errors import ArtefactError, DatasetFaultsError
+from sammoe_pipeline.image_io import FILE_ENDINGS, file_ending
 from sammoe_pipeline.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS, LABELS_TR, PATIENTS_JSON
 
 IGNORE = "ignore"
 BACKGROUND = "background"
+_IMAGE_NAME = re.compile(r"(.+)_(\d{4})")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class DatasetJson:
     class_order: tuple[str, ...]
     ignore: int | None
     file_ending: str
+    num_training: int | None
+    """Number of labelled cases as the file has it; None where it does not say."""
 
 
 def read_dataset_json(path: Path) -> DatasetJson:
@@ -84,10 +89,7 @@ def read_dataset_json(path: Path) -> DatasetJson:
         raise ArtefactError(
             f"{path} does not exist. A dataset needs one (nnU-Net v2's format); sammoe_convert_dataset writes it."
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"{path} is not valid JSON ({error}). Mend or convert the dataset again.") from error
+    content = _read_json(path)
     faults = _faults(content)
     if faults:
         raise DatasetFaultsError(str(path), faults)
@@ -101,6 +103,7 @@ def read_dataset_json(path: Path) -> DatasetJson:
         class_order=_class_order(values, content.get("regions_class_order")),
         ignore=ignore,
         file_ending=content["file_ending"],
+        num_training=content.get("numTraining"),
     )
 
 
@@ -112,21 +115,7 @@ def read_raw_dataset(folder: Path) -> RawDataset:
         DatasetFaultsError: it breaks the format, or images and labels do not pair; all faults are named.
     """
     description = read_dataset_json(folder / DATASET_JSON)
-    ending = description.file_ending
-    labels_folder, images_folder = folder / LABELS_TR, folder / IMAGES_TR
-    names = _cases(labels_folder, ending)
-    faults = [] if names else [f"{labels_folder} has no file ending in {ending}. Put one label map a case there."]
-    imaged = {name[: -len("_0000")] for name in _cases(images_folder, ending) if name.endswith("_0000")}
-    faults += [
-        f"{images_folder / f'{name}_0000{ending}'} has no label {labels_folder / f'{name}{ending}'}. Add it, or move "
-        f"the image to {IMAGES_TS}."
-        for name in sorted(imaged - set(names))
-    ]
-    cases = []
-    for name in names:
-        images = tuple(images_folder / f"{name}_{c:04d}{ending}" for c in range(len(description.channels)))
-        faults += [f"{path} is missing; the label {name}{ending} needs it." for path in images if not path.is_file()]
-        cases.append(RawCase(name=name, images=images, label=labels_folder / f"{name}{ending}"))
+    cases, faults = pair_cases(folder, description)
     if faults:
         raise DatasetFaultsError(str(folder), faults)
     return RawDataset(
@@ -136,26 +125,78 @@ def read_raw_dataset(folder: Path) -> RawDataset:
         labels=description.labels,
         class_order=description.class_order,
         ignore=description.ignore,
-        file_ending=ending,
-        training_cases=tuple(cases),
-        patients=_patients(folder / PATIENTS_JSON, names),
+        file_ending=description.file_ending,
+        training_cases=cases,
+        patients=_patients(folder / PATIENTS_JSON, [case.name for case in cases]),
     )
 
 
-def _cases(folder: Path, ending: str) -> list[str]:
+def pair_cases(folder: Path, description: DatasetJson) -> tuple[tuple[RawCase, ...], list[str]]:
+    """Lists the labelled cases of a raw dataset by the names of its files.
+
+    Args:
+        folder: the dataset's.
+        description: its `dataset.json`.
+
+    Returns:
+        Every case that has its label and all its channels, by name, and one sentence for each fault found on the way.
+    """
+    ending, channels = description.file_ending, range(len(description.channels))
+    labels, faults = visible_volumes(folder / LABELS_TR, ending)
+    images, more = visible_volumes(folder / IMAGES_TR, ending)
+    faults += more
+    if not labels:
+        faults.append(f"{folder / LABELS_TR} has no file ending in {ending}. Put one label map a case there.")
+    for name, path in images.items():
+        match = _IMAGE_NAME.fullmatch(name)
+        if match is None:
+            faults.append(f"{path} does not end in a channel's number. Rename it to {name}_0000{ending}.")
+        elif int(match[2]) not in channels:
+            faults.append(f"{path} is one channel too many: {DATASET_JSON} names {len(channels)}, counted from 0000.")
+        elif match[1] not in labels:
+            label = folder / LABELS_TR / f"{match[1]}{ending}"
+            faults.append(f"{path} has no label {label}. Add it, or move the image to {IMAGES_TS}.")
+    cases = []
+    for name, label in labels.items():
+        files = tuple(folder / IMAGES_TR / f"{name}_{channel:04d}{ending}" for channel in channels)
+        missing = [path for path in files if not path.is_file()]
+        faults += [f"{path} is missing; the label {label} needs it. Add it, or remove the label." for path in missing]
+        if not missing:
+            cases.append(RawCase(name=name, images=files, label=label))
+    return tuple(cases), faults
+
+
+def visible_volumes(folder: Path, ending: str) -> tuple[dict[str, Path], list[str]]:
+    """Lists the volumes of a folder, leaving out names that begin with '.' or '_', which archives leave behind.
+
+    Args:
+        folder: may be missing.
+        ending: the dataset's.
+
+    Returns:
+        Paths by name without ending, sorted, and one sentence for each volume of another ending.
+    """
     if not folder.is_dir():
-        return []
-    files = (
-        path.name for path in folder.iterdir() if path.name.endswith(ending) and not path.name.startswith((".", "_"))
-    )
-    return sorted(name[: -len(ending)] for name in files)
+        return {}, []
+    volumes = sorted(path for path in folder.iterdir() if file_ending(path) and not path.name.startswith((".", "_")))
+    faults = [
+        f"{path} does not end in {ending}, as {DATASET_JSON} says all files do. Convert or remove it."
+        for path in volumes
+        if not path.name.endswith(ending)
+    ]
+    return {path.name[: -len(ending)]: path for path in volumes if path.name.endswith(ending)}, faults
 
 
 def _patients(path: Path, cases: list[str]) -> dict[str, str]:
-    if not path.is_file():
-        return {case: case for case in cases}
-    table = json.loads(path.read_text(encoding="utf-8"))
+    table = _read_json(path) if path.is_file() else {}
     return {case: str(table.get(case, case)) for case in cases}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{path} is not valid JSON ({error}). Mend it, or convert the dataset again.") from error
 
 
 def _class_order(labels: dict[str, tuple[int, ...]], regions: list[int] | None) -> tuple[str, ...]:
@@ -168,16 +209,31 @@ def _class_order(labels: dict[str, tuple[int, ...]], regions: list[int] | None) 
 def _faults(content: Any) -> list[str]:
     if not isinstance(content, dict):
         return ["the file holds no JSON object."]
-    faults = [
-        f"field '{field}' is missing." for field in ("channel_names", "labels", "file_ending") if field not in content
+    needed: dict[str, type] = {"channel_names": dict, "labels": dict, "file_ending": str}
+    faults = [f"field '{field}' is missing." for field in needed if field not in content]
+    faults += [
+        f"{field} is {content[field]!r}: a JSON {'object' if kind is dict else 'string'} is needed."
+        for field, kind in needed.items()
+        if field in content and not isinstance(content[field], kind)
     ]
-    labels = content.get("labels", {})
-    for name, value in labels.items() if isinstance(labels, dict) else []:
+    if faults:
+        return faults
+    channels, labels, regions = content["channel_names"], content["labels"], content.get("regions_class_order")
+    if not channels or set(channels) != {str(number) for number in range(len(channels))}:
+        faults.append(f"channel_names has the keys {list(channels)}: '0', '1', ... are needed, one a channel.")
+    if content["file_ending"] not in FILE_ENDINGS:
+        faults.append(f"file_ending is {content['file_ending']!r}: one of {', '.join(FILE_ENDINGS)} is needed.")
+    for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         if not values or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
             faults.append(f"labels.{name} is {value!r}: a whole number, or a list of them for a region, is needed.")
-    if "labels" in content and not [name for name in labels if name not in (BACKGROUND, IGNORE)]:
+        elif (name == BACKGROUND) != (set(values) == {0}):
+            faults.append(f"labels.{name} is {value!r}: 0 is the value of {BACKGROUND}, and of nothing else.")
+    classes = [name for name in labels if name not in (BACKGROUND, IGNORE)]
+    if not classes:
         faults.append("labels names no class beside background.")
-    if any(isinstance(v, list) and len(v) > 1 for v in labels.values()) and "regions_class_order" not in content:
+    if regions is None and any(isinstance(labels[name], list) and len(labels[name]) > 1 for name in classes):
         faults.append("labels has regions, so regions_class_order is needed.")
+    if regions is not None and (not isinstance(regions, list) or len(regions) != len(classes)):
+        faults.append(f"regions_class_order is {regions!r}: one value is needed for each of {', '.join(classes)}.")
     return faults
