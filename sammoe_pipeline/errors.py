@@ -40,6 +40,10 @@ class ArtefactError(SammoeError):
     """A JSON file that passes between stages is missing, broken, of another schema, or belongs to something else."""
 
 
+class WorkerDiedError(SammoeError):
+    """The system ended a worker process, usually because memory ran out."""
+
+
 class TrainingError(SammoeError):
     """Training cannot start or cannot be trusted: no usable target, no step taken, a loss that is not finite."""
 
