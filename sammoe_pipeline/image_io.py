@@ -91,7 +91,7 @@ def read_header(path: Path, *, channels: int = 1) -> Header:
 
 
 def read_volume(path: Path) -> Volume:
-    """Reads a volume in the file's own axis order and number type.
+    """Reads a volume in the file's own axis order and number type. In NIfTI, NaN and infinite values are read as 0.
 
     Raises:
         UnreadableFileError: the file is missing, broken, or not three-dimensional.
