@@ -42,10 +42,11 @@ def deep_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     # One voxel of surroundings where there is one, so that the border of the structure is seen, but not the array's.
     box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in boxes[0])
     part = mask[box]
+    corner = np.array([side.start for side in box])
     if part.all():
-        return np.argwhere(part) + [side.start for side in box]
+        return np.asarray(np.argwhere(part) + corner)
     depth = distance_transform_edt(part)
-    return np.argwhere(depth >= max(RELATIVE_DEPTH * depth.max(), 1.0)) + [side.start for side in box]
+    return np.asarray(np.argwhere(depth >= max(RELATIVE_DEPTH * depth.max(), 1.0)) + corner)
 
 
 def first_click(target: NDArray[np.bool_], rng: np.random.Generator) -> Click | None:
@@ -77,6 +78,15 @@ def next_click(
     if missed.sum() >= excess.sum():
         return _draw(missed, True, rng)
     return _draw(excess, False, rng)
+
+
+def component_at(mask: NDArray[np.bool_], click: Click) -> NDArray[np.bool_]:
+    """Returns the connected component (26 neighbours) of a mask (x, y, z) that a click lies in; empty if in none."""
+    import cc3d
+
+    x, y, z = (round(value) for value in click.position)
+    components = cc3d.connected_components(mask, connectivity=26)
+    return np.asarray((components == components[x, y, z]) & mask[x, y, z])
 
 
 def _draw(region: NDArray[np.bool_], positive: bool, rng: np.random.Generator) -> Click | None:

@@ -23,6 +23,7 @@ SPLITS_JSON = "splits_final.json"
 GT_SEGMENTATIONS = "gt_segmentations"
 PLAN_JSON = "sammoe_plan.json"
 
+FOUNDATIONS = "foundations"
 FOUNDATION_JSON, FOUNDATION_WEIGHTS = "foundation.json", "weights.safetensors"
 EXPERT_JSON, EXPERT_WEIGHTS = "expert.json", "expert.safetensors"
 LOCATOR, LOCATOR_JSON, LOCATOR_WEIGHTS = "locator", "locator.json", "locator.safetensors"
@@ -204,6 +205,11 @@ class Results:
     def folder(self) -> Path:
         """Everything trained on this foundation."""
         return self.root / self.foundation
+
+    @property
+    def foundation_folder(self) -> Path:
+        """Where the foundation itself lies if it was trained here."""
+        return self.root / FOUNDATIONS / self.foundation
 
     def expert_fold(self, dataset: str, task: str, fold: int) -> Path:
         """Folder of one expert's fold."""

@@ -39,8 +39,8 @@ def augment(image: Tensor, rng: np.random.Generator, *, strength: float = 1.0) -
 def recolour(image: Tensor, labels: Tensor, rng: np.random.Generator) -> Tensor:
     """Gives every label a new random intensity and keeps a random share of the original texture.
 
-    Shapes stay, contrasts become arbitrary (in the spirit of SynthSeg, Billot et al. 2023), so that a network trained on
-    phantoms cannot rely on what their tissues look like.
+    Shapes stay, contrasts become arbitrary (in the spirit of SynthSeg, Billot et al. 2023), so that a network trained
+    on phantoms cannot rely on what their tissues look like.
 
     Args:
         image: (x, y, z); NaN outside the case.

@@ -1,0 +1,375 @@
+"""Training a foundation from scratch: encoder, prompt encoder and general decoder, on clicks simulated in phantoms."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sammoe_pipeline.artefacts import Configuration, FoundationCard, provenance, sha256_of
+from sammoe_pipeline.atomic import atomic_path, write_text
+from sammoe_pipeline.clicks import Click, component_at, first_click
+from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.model import SamMed3D, build_sam_med3d
+from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHTS, TRAINING_LOG, PreprocessedDataset
+from sammoe_pipeline.preprocessing import NORMALISATIONS
+from sammoe_pipeline.training.augmentation import augment, recolour
+from sammoe_pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from sammoe_pipeline.training.interaction import click_tensors, correct
+from sammoe_pipeline.training.losses import MaskLoss
+from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
+from sammoe_pipeline.training.views import Placement, PreparedCase, cut, random_matrix
+
+logger = logging.getLogger(__name__)
+
+SPACING_RATIO = 1.5
+"""Arrays for pretraining are this much finer than the native spacing, so that views can look closer."""
+_VIEW_SCALE = (0.6, 2.0)
+_VALIDATION_SHARE = 0.1
+_VALIDATION_VIEWS = 48
+_SMALLEST_TARGET = 8
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What decides the outcome of pretraining.
+
+    Attributes:
+        name: of the foundation.
+        builder: in `sammoe_pipeline.model.BUILDERS`.
+        spacing_mm: native spacing of the result.
+        normalisation: in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
+        iterations: optimiser steps.
+        batch_size: views a step.
+        targets_per_view: structures clicked on in each view; the encoder runs once for all of them.
+        learning_rate: highest.
+        recolour_probability: share of views whose structures all get new random intensities.
+        excluded_classes: never clicked on, as `class` or `DatasetXXX_Name:class`.
+        seed: of everything random.
+    """
+
+    name: str
+    builder: str
+    spacing_mm: float
+    normalisation: str
+    iterations: int
+    batch_size: int
+    targets_per_view: int
+    learning_rate: float
+    recolour_probability: float
+    excluded_classes: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """One dataset as pretraining sees it.
+
+    Attributes:
+        name: the dataset's.
+        train: opened cases to learn from.
+        held_out: opened cases to watch progress on.
+        labels: values by class, excluded classes left out.
+    """
+
+    name: str
+    train: tuple[PreparedCase, ...]
+    held_out: tuple[PreparedCase, ...]
+    labels: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views and the targets clicked on in them.
+
+    Attributes:
+        images: (B, 1, P, P, P), normalised.
+        targets: (B T, 1, P, P, P), 0 or 1; T targets of one view follow each other.
+        valid: (B T, 1, P, P, P), 0 outside the case.
+        clicks: first click of each target.
+    """
+
+    images: Tensor
+    targets: Tensor
+    valid: Tensor
+    clicks: list[Click]
+
+
+def pretraining_configuration(settings: PretrainSettings) -> Configuration:
+    """Returns the configuration that pretraining reads its cases in."""
+    size = build_patch_size(settings.builder)
+    return Configuration(name="pretraining", spacing_mm=settings.spacing_mm / SPACING_RATIO, patch_size=size)
+
+
+def build_patch_size(builder: str) -> int:
+    """Returns the patch size of a builder without allocating its weights."""
+    with torch.device("meta"):
+        return build_sam_med3d(builder).patch_size
+
+
+def open_source(
+    dataset: PreprocessedDataset, cases: Sequence[str], labels: dict[str, tuple[int, ...]], excluded: Sequence[str]
+) -> TrainingSource:
+    """Opens a prepared dataset; every tenth case is held out.
+
+    Raises:
+        TrainingError: no class is left to click on.
+    """
+    banned = set(excluded)
+    kept = {c: v for c, v in labels.items() if c not in banned and f"{dataset.dataset}:{c}" not in banned}
+    if not kept:
+        raise TrainingError(f"{dataset.dataset}: every class is excluded. Leave the dataset out, or exclude fewer.")
+    opened = [PreparedCase.open(dataset, "pretraining", case) for case in cases]
+    step = round(1 / _VALIDATION_SHARE)
+    return TrainingSource(
+        name=dataset.dataset,
+        train=tuple(case for i, case in enumerate(opened) if i % step != step - 1),
+        held_out=tuple(case for i, case in enumerate(opened) if i % step == step - 1),
+        labels=kept,
+    )
+
+
+def draw_view(
+    sources: Sequence[TrainingSource],
+    settings: PretrainSettings,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    held_out: bool = False,
+) -> tuple[Tensor, Tensor, list[Tensor], list[Click]]:
+    """Draws one view with its targets.
+
+    A target is the connected component that its first click lies in. The first target is in the middle, as in
+    prediction; the others are whatever else the view shows.
+
+    Returns:
+        Normalised image (x, y, z), valid voxels (x, y, z), masks of the targets, and their first clicks.
+    """
+    while True:
+        source = sources[int(rng.integers(len(sources)))]
+        cases = source.held_out if held_out else source.train
+        case = cases[rng.integers(len(cases))]
+        present = [name for name in source.labels if case.properties.class_locations[name]]
+        if not present:
+            continue
+        name = present[rng.integers(len(present))]
+        locations = case.properties.class_locations[name]
+        location = np.array(locations[rng.integers(len(locations))], dtype=np.float64)
+        placement = Placement(
+            centre=location + rng.uniform(-2, 2, size=3),
+            matrix=random_matrix(
+                rng,
+                scale=(SPACING_RATIO, SPACING_RATIO) if held_out else _VIEW_SCALE,
+                rotation=0.0 if held_out else (math.pi if rng.random() < 0.3 else 0.3),
+                mirror_axes=() if held_out else (0, 1, 2),
+            ),
+        )
+        image, labels = cut(case, placement, size)
+        in_middle = labels[size // 2, size // 2, size // 2].item()
+        others = [n for n in present if n != name]
+        rng.shuffle(others)
+        masks: list[Tensor] = []
+        clicks: list[Click] = []
+        for wanted in [name, *others]:
+            member = torch.isin(labels, torch.tensor(source.labels[wanted], dtype=labels.dtype)).numpy()
+            middle = Click(position=(size // 2, size // 2, size // 2))
+            click = middle if wanted == name and in_middle in source.labels[name] else first_click(member, rng)
+            if click is None:
+                continue
+            mask = component_at(member, click)
+            if mask.sum() >= _SMALLEST_TARGET:
+                masks.append(torch.from_numpy(mask))
+                clicks.append(click)
+            if len(masks) == settings.targets_per_view:
+                break
+        if not masks:
+            continue
+        while len(masks) < settings.targets_per_view:
+            masks.append(masks[0])
+            clicks.append(first_click(masks[0].numpy(), rng) or clicks[0])
+        if not held_out:
+            if rng.random() < settings.recolour_probability:
+                image = recolour(image, labels, rng)
+            image = augment(image, rng)
+        return NORMALISATIONS[settings.normalisation](image), labels >= 0, masks, clicks
+
+
+def draw_batch(
+    sources: Sequence[TrainingSource],
+    settings: PretrainSettings,
+    seed: Sequence[int],
+    *,
+    size: int,
+    held_out: bool = False,
+) -> Batch:
+    """Draws a batch that depends on `seed` alone, so that a run continues exactly without storing random states."""
+    rng = np.random.default_rng(seed)
+    views = [draw_view(sources, settings, rng, size=size, held_out=held_out) for _ in range(settings.batch_size)]
+    repeats = settings.targets_per_view
+    return Batch(
+        images=torch.stack([image for image, _, _, _ in views])[:, None],
+        targets=torch.stack([mask for _, _, masks, _ in views for mask in masks])[:, None].float(),
+        valid=torch.stack([valid for _, valid, _, _ in views for _ in range(repeats)])[:, None],
+        clicks=[click for _, _, _, clicks in views for click in clicks],
+    )
+
+
+def pretrain(
+    sources: Sequence[TrainingSource], settings: PretrainSettings, folder: Path, *, device: str, command: str
+) -> Path:
+    """Trains a foundation, continuing where an earlier run of the same settings stopped.
+
+    Sources join one after another over the first fifth of the iterations, in the order given: an easy beginning is what
+    makes training from scratch take off.
+
+    Args:
+        sources: datasets, easiest first.
+        settings: what decides the outcome.
+        folder: where the foundation goes; checkpoints lie beside it.
+        device: "cuda" or "cpu".
+        command: how this was called, for the card.
+
+    Returns:
+        The folder, with `foundation.json` and weights in float16.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    from tqdm import tqdm
+
+    torch.manual_seed(settings.seed)
+    model = build_sam_med3d(settings.builder).to(device).train()
+    optimiser = make_optimiser(model, settings.learning_rate)
+    loss_of = MaskLoss()
+    start, log = 0, [["iteration", "seconds", "loss", "learning_rate", "held_out_dice"]]
+    elapsed = 0.0
+    if (folder / CHECKPOINT).is_file():
+        state = load_checkpoint(folder / CHECKPOINT)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        start, log, elapsed = state["iteration"], state["log"], state["seconds"]
+        logger.info("Continuing at iteration %d of %d", start, settings.iterations)
+    began = time.monotonic() - elapsed
+    recent: list[float] = []
+    bar = tqdm(range(start, settings.iterations), initial=start, total=settings.iterations, desc="Pretraining")
+    for iteration in bar:
+        joined = 1 + int(iteration / max(1, settings.iterations) * 5 * len(sources))
+        batch = draw_batch(sources[:joined], settings, [settings.seed, iteration], size=model.patch_size)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate_at(iteration, settings.iterations, settings.learning_rate)
+        loss = _step(model, batch, loss_of, np.random.default_rng([settings.seed, iteration, 1]), device)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"The loss is {loss.item()} at iteration {iteration}. Lower --learning_rate.")
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        recent.append(loss.item())
+        done = iteration + 1
+        if done % 100 == 0 or done == settings.iterations:
+            dice = (
+                validate(model, sources, settings, device) if done % 500 == 0 or done == settings.iterations else None
+            )
+            row = [str(done), f"{time.monotonic() - began:.0f}", f"{np.mean(recent):.4f}"]
+            row += [f"{optimiser.param_groups[0]['lr']:.2e}", "" if dice is None else f"{dice:.4f}"]
+            log.append(row)
+            bar.set_postfix(loss=row[2], dice=next((r[4] for r in reversed(log) if r[4]), ""))
+            recent.clear()
+            _write_log(folder, log)
+            save_checkpoint(
+                folder / CHECKPOINT,
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "iteration": done,
+                    "log": log,
+                    "seconds": time.monotonic() - began,
+                },
+            )
+    _save_foundation(model, sources, settings, folder, device=device, command=command)
+    return folder
+
+
+def _step(model: SamMed3D, batch: Batch, loss_of: MaskLoss, rng: np.random.Generator, device: str) -> Tensor:
+    targets, valid = batch.targets.to(device), batch.valid.to(device)
+    repeats = len(batch.clicks) // len(batch.images)
+    rounds = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
+    clicks = [[click] for click in batch.clicks]
+    total = torch.zeros((), device=device)
+    previous: Tensor | None = None
+    with autocast(device):
+        embedding = model.encode(batch.images.to(device)).repeat_interleave(repeats, dim=0)
+        for index in range(rounds):
+            points, labels = click_tensors(clicks, device)
+            logits = model.decode(embedding, points, labels, previous)
+            full = model.upsample(logits.float())
+            total = total + loss_of(full, targets, valid)
+            if index + 1 < rounds:
+                previous = logits.detach()
+                correct(clicks, full.detach()[:, 0] > 0, targets[:, 0] > 0, valid[:, 0], rng)
+    return total / rounds
+
+
+def validate(model: SamMed3D, sources: Sequence[TrainingSource], settings: PretrainSettings, device: str) -> float:
+    """Returns the mean Dice at one click on fixed views of the held-out cases, at native spacing."""
+    watched = [source for source in sources if source.held_out]
+    if not watched:
+        return float("nan")
+    model.eval()
+    scores: list[float] = []
+    for index in range(max(1, _VALIDATION_VIEWS // settings.batch_size)):
+        batch = draw_batch(watched, settings, [settings.seed, index, 7], size=model.patch_size, held_out=True)
+        repeats = len(batch.clicks) // len(batch.images)
+        with torch.inference_mode():
+            embedding = model.encode(batch.images.to(device)).repeat_interleave(repeats, dim=0)
+            points, labels = click_tensors([[click] for click in batch.clicks], device)
+            mask = (model.upsample(model.decode(embedding, points, labels)) > 0).cpu() & batch.valid
+        truth = batch.targets > 0
+        overlap = (mask & truth).flatten(1).sum(1)
+        scores += (2 * overlap / (mask.flatten(1).sum(1) + truth.flatten(1).sum(1))).tolist()
+    model.train()
+    return float(np.mean(scores))
+
+
+def _write_log(folder: Path, rows: list[list[str]]) -> None:
+    with atomic_path(folder / TRAINING_LOG) as temporary, temporary.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _save_foundation(
+    model: SamMed3D,
+    sources: Sequence[TrainingSource],
+    settings: PretrainSettings,
+    folder: Path,
+    *,
+    device: str,
+    command: str,
+) -> None:
+    from safetensors.torch import save
+
+    state = {name: value.detach().half().contiguous().cpu() for name, value in model.state_dict().items()}
+    with atomic_path(folder / FOUNDATION_WEIGHTS) as temporary:
+        temporary.write_bytes(save(state))
+    card = FoundationCard(
+        name=settings.name,
+        builder=settings.builder,
+        spacing_mm=settings.spacing_mm,
+        patch_size=model.patch_size,
+        normalisation="equalised" if settings.normalisation == "equalised" else "positive",
+        trained_on=tuple(f"{source.name}: {', '.join(source.labels)}" for source in sources),
+        sha256=sha256_of(folder / FOUNDATION_WEIGHTS),
+        licence="Apache-2.0",
+        source=command,
+        iterations=settings.iterations,
+        for_research_only=True,
+        provenance=provenance(seed=settings.seed, device=device, threads=torch.get_num_threads()),
+    )
+    write_text(folder / FOUNDATION_JSON, card.model_dump_json(indent=2) + "\n")
