@@ -40,7 +40,7 @@ def head_case(rng: np.random.Generator) -> PhantomCase:
         True
     """
     scale = rng.uniform(0.93, 1.07) * rng.uniform(0.96, 1.04, size=3)
-    spacing_mm = np.full(3, rng.uniform(1.6, 2.1))
+    spacing_mm = np.full(3, rng.uniform(1.75, 2.2))
     if rng.random() < 0.4:
         spacing_mm[rng.integers(3)] = rng.uniform(2.0, 2.5)
     width_mm = np.array([162, 196, 176]) * scale + rng.uniform(0, 8, size=3)

@@ -30,7 +30,9 @@ def ellipsoid(
     squares = [(offset / length) ** 2 for offset, length in zip(offsets, lengths, strict=True)]
     norm = np.sqrt(_sum(squares))
     slope = np.sqrt(_sum(square / length**2 for square, length in zip(squares, lengths, strict=True)))
-    distance: Field = norm * (norm - 1) / np.maximum(slope, np.float32(1e-4))
+    # at the very centre both vanish; their ratio lies between the half axes
+    radius = np.divide(norm, slope, out=np.full_like(norm, lengths.min()), where=slope > 0)
+    distance: Field = (norm - 1) * radius
     return distance
 
 

@@ -79,13 +79,14 @@ def _tessellation(rng: np.random.Generator, shape: Shape) -> Canvas:
     canvas = Canvas.blank(shape, rng.uniform(0.0, 0.3))
     radii = np.array(shape) / 2 * rng.uniform(0.75, 1.0, size=3)
     head = ellipsoid(points, (0, 0, 0), radii) + rng.uniform(0, 2.5) * smooth_field(rng, shape, rng.uniform(6, 14))
-    regions = int(rng.integers(3, MAX_SHAPES - 1))
+    shells = int(rng.integers(3))
+    regions = int(rng.integers(3, MAX_SHAPES + 1 - shells))
     scale = rng.uniform(4.5, 12)
     heights = [smooth_field(rng, shape, scale * rng.uniform(0.7, 1.4)) + rng.normal(0, 0.3) for _ in range(regions)]
     region = np.argmax(heights, axis=0) + 1
     means = rng.permutation(np.linspace(0.4, 1.8, regions)) + rng.normal(0, 0.05, regions)
     depth = 0.0
-    for label in range(regions + 1, regions + 1 + rng.integers(0, 3)):  # shells, from the outside in
+    for label in range(regions + 1, regions + 1 + shells):  # shells, from the outside in
         thickness = rng.uniform(2.5, 4.5)
         canvas.fill((head < -depth) & (head >= -depth - thickness), rng.uniform(0.3, 2.0), label)
         depth += thickness
@@ -141,8 +142,8 @@ def _shell(rng: np.random.Generator, shape: Shape, points: Points) -> Field:
 
 
 def _radii(rng: np.random.Generator, shape: Shape) -> NDArray[np.float64]:
-    """Half axes in voxels, from 2 to about half the volume's side, small ones as likely as large ones."""
-    size = np.exp(rng.uniform(np.log(3.0), np.log(0.45 * min(shape))))
+    """Half axes in voxels, from 2 to more than half the volume's side, small ones as likely as large ones."""
+    size = np.exp(rng.uniform(np.log(3.0), np.log(0.6 * min(shape))))
     radii: NDArray[np.float64] = np.maximum(1.7, size * rng.uniform(0.6, 1.4, size=3))
     return radii
 

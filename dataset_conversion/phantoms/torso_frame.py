@@ -43,8 +43,8 @@ def paint_spine(patient: Patient) -> None:
     rng, canvas, points, z = patient.rng, patient.canvas, patient.points, patient.points[2]
     bodies = np.array([(0, -45, 30), (0, -41, 80), (0, -43, 140), (0, -47, 200), (0, -44, 268)], dtype=np.float64)
     bodies[:, :2] += rng.normal(0, 2, size=(len(bodies), 2))
-    behind = np.subtract(bodies, (0, 21.5, 0))
-    canal_mm = rng.uniform(8.5, 9.5)
+    behind = np.subtract(bodies, (0, 22.5, 0))
+    canal_mm = rng.uniform(9.3, 10.3)
     body = column(points, bodies, patient.about(18, 13))
     bone = union(body, _arches(patient, behind, canal_mm))
     vertebrae = common(bone, 78 - z)
@@ -56,7 +56,7 @@ def paint_spine(patient: Patient) -> None:
 
     canal = column(points, behind, (canal_mm * 1.1, canal_mm * 0.95))
     canvas.fill((canal < 0) & (z > 30), FLUID + 3 * patient.texture(4), 0)
-    radius = rng.uniform(3.7, 5.3) / patient.scale
+    radius = rng.uniform(3.6, 5.0) / patient.scale
     taper = np.sqrt(np.clip((z - rng.uniform(66, 84)) / 22, 0, 1))
     middle = np.add(behind, (0, rng.uniform(-1, 1), 0))
     from_middle = column(points, middle, (1.0, 0.92)) + 1
