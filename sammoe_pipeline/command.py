@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ _FOLDERS = {
     "preprocessed": f"folder of preprocessed datasets (default: ${PREPROCESSED}, then ${HOME}/{PREPROCESSED})",
     "results": f"folder of trained models (default: ${RESULTS}, then ${HOME}/{RESULTS})",
 }
+_MOST_PROCESSES = 8
 
 
 def add_folder_arguments(parser: argparse.ArgumentParser, *, only: tuple[str, ...] = tuple(_FOLDERS)) -> None:
@@ -32,6 +34,27 @@ def add_folder_arguments(parser: argparse.ArgumentParser, *, only: tuple[str, ..
     """
     for name in only:
         parser.add_argument(f"--{name}", metavar="DIR", help=_FOLDERS[name])
+
+
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag `-np`, read as `num_processes`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument(
+        "-np",
+        dest="num_processes",
+        type=positive_int,
+        default=min(_MOST_PROCESSES, cores),
+        metavar="N",
+        help="processes (default here: %(default)s); fewer need less memory",
+    )
+
+
+def positive_int(text: str) -> int:
+    """Reads a flag's value as a whole number above 0, in quotes or not."""
+    number = int(text.strip("'\""))
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not above 0")
+    return number
 
 
 def run_command(body: Callable[[], None]) -> int:

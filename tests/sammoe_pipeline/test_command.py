@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from sammoe_pipeline.command import add_folder_arguments, next_command, run_command
+from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, run_command
 from sammoe_pipeline.errors import UsageError
 
 
@@ -57,6 +57,22 @@ def test_a_command_offers_only_the_folders_it_touches() -> None:
     parser = argparse.ArgumentParser()
     add_folder_arguments(parser, only=("raw",))
     assert vars(parser.parse_args([])) == {"raw": None}
+
+
+def test_processes_default_to_the_cores() -> None:
+    parser = argparse.ArgumentParser()
+    add_workers_argument(parser)
+    assert 1 <= parser.parse_args([]).num_processes <= 8
+    assert parser.parse_args(["-np", "'3'"]).num_processes == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "many"])
+def test_processes_are_a_number_above_zero(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_workers_argument(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["-np", value])
+    assert "argument -np" in capsys.readouterr().err
 
 
 def test_the_next_step_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
