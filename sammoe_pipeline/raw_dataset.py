@@ -180,7 +180,7 @@ def visible_volumes(folder: Path, ending: str) -> tuple[dict[str, Path], list[st
         return {}, []
     volumes = sorted(path for path in folder.iterdir() if file_ending(path) and not path.name.startswith((".", "_")))
     faults = [
-        f"{path} does not end in {ending}, as {DATASET_JSON} says all files do. Convert or remove it."
+        f"{path} does not end in {ending}, as all volumes of this dataset must. Convert or remove it."
         for path in volumes
         if not path.name.endswith(ending)
     ]
