@@ -1,0 +1,131 @@
+"""The command `sammoe_convert_dataset`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from dataset_conversion.registry import FORMATS, PHANTOMS
+from sammoe_pipeline.command import (
+    add_folder_arguments,
+    add_workers_argument,
+    next_command,
+    positive_int,
+    run_command,
+)
+from sammoe_pipeline.errors import DatasetNotFoundError, UsageError, did_you_mean
+from sammoe_pipeline.paths import dataset_folder_name, find_dataset, find_folders, safe_name
+
+_PHANTOM = "phantom_"
+_DESCRIPTION = """\
+Turn a public dataset, as downloaded, into the raw format of nnU-Net v2, or make a dataset of phantoms.
+The whole source is checked before anything is written. Run again, the command does only what is missing."""
+
+_EXAMPLES = """\
+examples:
+  sammoe_convert_dataset msd -i downloads/Task04_Hippocampus -d 4
+  sammoe_convert_dataset phantom_torso -d 901 --num_cases 20 --num_test 4
+
+sammoe_convert_dataset FORMAT --help shows the flags of one format."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`sammoe_convert_dataset`: converts a dataset, or makes one of phantoms.
+
+    Returns:
+        The exit code: 0 when done, 1 after a user's mistake.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    return run_command(lambda: _run(words))
+
+
+def _run(words: list[str]) -> None:
+    summaries = {**{name: entry.summary for name, entry in FORMATS.items()}, **PHANTOMS}
+    if words and not words[0].startswith("-") and words[0] not in summaries:
+        raise UsageError(
+            f"FORMAT {words[0]!r} is none of {', '.join(summaries)}.{did_you_mean(words[0], summaries)} "
+            f"sammoe_convert_dataset --list says what they are."
+        )
+    parser = _parser(summaries)
+    arguments = parser.parse_args(words)
+    if arguments.list:
+        sys.stdout.write(_table(summaries))
+        return
+    if arguments.format is None:
+        parser.error("FORMAT is missing; --list names them")
+    raw = find_folders(raw=arguments.raw, create=False).raw
+    if arguments.format in FORMATS:
+        from dataset_conversion.conversion import convert
+
+        source = import_module(FORMATS[arguments.format].module).read_source(arguments.i)
+        folder = _target(raw, arguments.d, arguments.n or _name_of(arguments.i))
+        converter = f"sammoe_convert_dataset {arguments.format}"
+        convert(source, folder, converter=converter, workers=arguments.num_processes)
+    else:
+        from dataset_conversion.phantoms.writer import write_phantoms
+
+        kind = arguments.format.removeprefix(_PHANTOM)
+        write_phantoms(
+            kind,
+            _target(raw, arguments.d, arguments.n or f"Phantom{kind.capitalize()}"),
+            num_cases=arguments.num_cases,
+            seed=arguments.seed,
+            workers=arguments.num_processes,
+            num_test=arguments.num_test,
+        )
+    flag = f" --raw {shlex.quote(arguments.raw)}" if arguments.raw else ""
+    next_command(f"sammoe_plan_and_preprocess -d {arguments.d}{flag}")
+
+
+def _parser(summaries: dict[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sammoe_convert_dataset",
+        usage="sammoe_convert_dataset FORMAT [-i SRC] -d ID [-n NAME] [--raw DIR] [-np N]\n"
+        "       sammoe_convert_dataset --list",
+        description=f"{_DESCRIPTION}\n\nformats:\n{_table(summaries)}",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--list", action="store_true", help="list the formats and end")
+    formats = parser.add_subparsers(dest="format", metavar="FORMAT", help="one of the formats above")
+    for name, summary in summaries.items():
+        chosen = formats.add_parser(name, prog=f"sammoe_convert_dataset {name}", description=summary)
+        if name.startswith(_PHANTOM):
+            chosen.add_argument("--num_cases", type=positive_int, default=20, help="labelled cases (default: 20)")
+            chosen.add_argument("--num_test", type=int, default=0, help="further cases without labels (default: 0)")
+            chosen.add_argument("--seed", type=int, default=0, help="another seed makes other cases (default: 0)")
+        else:
+            chosen.add_argument("-i", type=Path, required=True, metavar="SRC", help="the dataset, extracted")
+        chosen.add_argument("-d", type=positive_int, required=True, metavar="ID", help="new ID, from 1 to 999")
+        chosen.add_argument("-n", metavar="NAME", help="new name (default: from the source)")
+        add_folder_arguments(chosen, only=("raw",))
+        add_workers_argument(chosen)
+    return parser
+
+
+def _table(summaries: dict[str, str]) -> str:
+    return "".join(f"  {name:<16} {summary}\n" for name, summary in summaries.items())
+
+
+def _name_of(source: Path) -> str:
+    """Makes a dataset's name of its source's: `Task04_Hippocampus` becomes `Hippocampus`."""
+    return safe_name(re.sub(r"^(Task|Dataset)\d+_", "", source.resolve().name))
+
+
+def _target(raw: Path, dataset_id: int, name: str) -> Path:
+    """Returns the folder of the new dataset, unless its ID is taken."""
+    wanted = dataset_folder_name(dataset_id, name)
+    try:
+        there = find_dataset(raw, dataset_id)
+    except DatasetNotFoundError:
+        return raw / wanted
+    if there != wanted:
+        raise UsageError(
+            f"-d {dataset_id}: {raw / there} has this ID already. Choose another ID; or remove that dataset; or, if it "
+            f"is the one to complete, add -n {there.split('_', 1)[1]}."
+        )
+    return raw / wanted
