@@ -60,12 +60,11 @@ def find_folders(
     Raises:
         UsageError: a root is an existing file.
     """
-    home = Path(os.environ.get(HOME) or Path.home() / "sammoe")
+    home = _folder(os.environ.get(HOME)) or Path.home() / "sammoe"
 
     def root(flag: str | None, variable: str, *others: str) -> Path:
         for value, origin in [(flag, "flag"), *((os.environ.get(name), name) for name in (variable, *others))]:
-            if value and value.strip("'\" "):
-                folder = Path(value.strip("'\" ")).expanduser()
+            if folder := _folder(value):
                 if origin in others:
                     logger.warning("%s is not set: using %s=%s", variable, origin, folder)
                 break
@@ -81,6 +80,12 @@ def find_folders(
     return Folders(
         raw=root(raw, RAW, NNUNET_RAW), preprocessed=root(preprocessed, PREPROCESSED), results=root(results, RESULTS)
     )
+
+
+def _folder(value: str | None) -> Path | None:
+    """Returns the folder that a flag or variable names, without quotes that a shell left around it, or None."""
+    name = (value or "").strip("'\" ")
+    return Path(name).expanduser() if name else None
 
 
 def dataset_folder_name(dataset_id: int, name: str) -> str:
