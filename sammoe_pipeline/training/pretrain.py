@@ -26,7 +26,8 @@ from sammoe_pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from sammoe_pipeline.training.interaction import click_tensors, correct
 from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
-from sammoe_pipeline.training.views import Placement, PreparedCase, cut, random_matrix
+from sammoe_pipeline.training.prefetch import prefetch
+from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ def open_source(
     kept = {c: v for c, v in labels.items() if c not in banned and f"{dataset.dataset}:{c}" not in banned}
     if not kept:
         raise TrainingError(f"{dataset.dataset}: every class is excluded. Leave the dataset out, or exclude fewer.")
-    opened = [PreparedCase.open(dataset, "pretraining", case) for case in cases]
+    opened = [PreparedCase.of(dataset, "pretraining", case) for case in cases]
     step = round(1 / _VALIDATION_SHARE)
     return TrainingSource(
         name=dataset.dataset,
@@ -179,7 +180,7 @@ def draw_view(
         masks: list[Tensor] = []
         clicks: list[Click] = []
         for wanted in [name, *others]:
-            member = torch.isin(labels, torch.tensor(source.labels[wanted], dtype=labels.dtype)).numpy()
+            member = members(labels, source.labels[wanted])
             middle = Click(position=(size // 2, size // 2, size // 2))
             click = middle if wanted == name and in_middle in source.labels[name] else first_click(member, rng)
             if click is None:
@@ -222,6 +223,19 @@ def draw_batch(
     )
 
 
+@dataclass(frozen=True)
+class _TrainingBatches:
+    """The batch of each iteration; datasets join one after another over the first fifth."""
+
+    sources: Sequence[TrainingSource]
+    settings: PretrainSettings
+    size: int
+
+    def __getitem__(self, iteration: int) -> Batch:
+        joined = 1 + int(iteration / self.settings.iterations * 5 * len(self.sources))
+        return draw_batch(self.sources[:joined], self.settings, [self.settings.seed, iteration], size=self.size)
+
+
 def pretrain(
     sources: Sequence[TrainingSource], settings: PretrainSettings, folder: Path, *, device: str, command: str
 ) -> Path:
@@ -259,10 +273,9 @@ def pretrain(
         logger.info("Continuing at iteration %d of %d", start, settings.iterations)
     began = time.monotonic() - elapsed
     recent: list[float] = []
-    bar = tqdm(range(start, settings.iterations), initial=start, total=settings.iterations, desc="Pretraining")
-    for iteration in bar:
-        joined = 1 + int(iteration / max(1, settings.iterations) * 5 * len(sources))
-        batch = draw_batch(sources[:joined], settings, [settings.seed, iteration], size=model.patch_size)
+    batches = prefetch(_TrainingBatches(sources, settings, model.patch_size), range(start, settings.iterations))
+    bar = tqdm(batches, initial=start, total=settings.iterations, desc="Pretraining", mininterval=5)
+    for iteration, batch in enumerate(bar, start):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration, settings.iterations, settings.learning_rate)
         loss = _step(model, batch, loss_of, np.random.default_rng([settings.seed, iteration, 1]), device)
@@ -301,7 +314,7 @@ def pretrain(
 def _step(model: SamMed3D, batch: Batch, loss_of: MaskLoss, rng: np.random.Generator, device: str) -> Tensor:
     targets, valid = batch.targets.to(device), batch.valid.to(device)
     repeats = len(batch.clicks) // len(batch.images)
-    rounds = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
+    rounds = int(rng.choice([1, 2, 3], p=[0.65, 0.25, 0.1]))
     clicks = [[click] for click in batch.clicks]
     total = torch.zeros((), device=device)
     previous: Tensor | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,26 +22,40 @@ OUTSIDE = -1
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One preprocessed case in one configuration, opened but not decoded.
+    """One preprocessed case in one configuration. Arrays are opened when read, so that it can go to another process.
 
     Attributes:
-        image: blosc2 array (x, y, z), float32.
-        segmentation: blosc2 array (x, y, z), int16.
+        image_file: blosc2 array (x, y, z), float32.
+        segmentation_file: blosc2 array (x, y, z), int16.
         properties: where its classes lie.
     """
 
-    image: Any
-    segmentation: Any
+    image_file: Path
+    segmentation_file: Path
     properties: CaseProperties
 
     @classmethod
-    def open(cls, dataset: PreprocessedDataset, configuration: str, case: str) -> PreparedCase:
-        """Opens the arrays of a case."""
+    def of(cls, dataset: PreprocessedDataset, configuration: str, case: str) -> PreparedCase:
+        """Finds a case of a preprocessed dataset.
+
+        Raises:
+            ArtefactError: it has not been preprocessed in this configuration.
+        """
         return cls(
-            image=open_array(dataset.image(configuration, case)),
-            segmentation=open_array(dataset.segmentation(configuration, case)),
+            image_file=dataset.image(configuration, case),
+            segmentation_file=dataset.segmentation(configuration, case),
             properties=CaseProperties.load(dataset.properties(configuration, case)),
         )
+
+    @property
+    def image(self) -> Any:
+        """The image, not decoded; slicing reads the blocks that are touched."""
+        return open_array(self.image_file)
+
+    @property
+    def segmentation(self) -> Any:
+        """The label map, not decoded."""
+        return open_array(self.segmentation_file)
 
 
 @dataclass(frozen=True)
@@ -71,25 +86,36 @@ def cut(case: PreparedCase, placement: Placement, size: int) -> tuple[Tensor, Te
     Returns:
         The image (x, y, z), trilinear, NaN outside the case; and the labels (x, y, z), nearest, `OUTSIDE` outside.
     """
-    shape = np.array(case.image.shape)
+    shape = np.array(case.properties.shape)
     reach = np.abs(placement.matrix).sum(axis=1) * (size - 1) / 2
     low = np.clip(np.floor(placement.centre - reach).astype(int) - 1, 0, shape - 1)
     high = np.clip(np.ceil(placement.centre + reach).astype(int) + 2, low + 1, shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     image = torch.from_numpy(np.asarray(case.image[box], dtype=np.float32))
     labels = torch.from_numpy(np.asarray(case.segmentation[box], dtype=np.float32))
+    # The position in the box of every voxel of the view, axis by axis: its middle plus a step a voxel along each side.
     steps = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    offsets = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
-    position = offsets @ torch.from_numpy(placement.matrix.T.astype(np.float32))
-    position += torch.from_numpy((placement.centre - low).astype(np.float32))
-    extent = torch.tensor(image.shape, dtype=torch.float32)
-    whole = torch.from_numpy((shape - low).astype(np.float32))
-    inside = ((position >= -0.5 - torch.from_numpy(low.astype(np.float32))) & (position <= whole - 0.5)).all(dim=-1)
+    matrix = torch.from_numpy(placement.matrix.astype(np.float32))
+    middle = torch.from_numpy((placement.centre - low).astype(np.float32))
+    inside = torch.ones((size,) * 3, dtype=torch.bool)
+    coordinates = []
+    for axis in range(3):
+        along_x, along_y, along_z = (matrix[axis, side] * steps for side in range(3))
+        position = middle[axis] + along_x[:, None, None] + along_y[None, :, None] + along_z[None, None, :]
+        first, last = -0.5 - float(low[axis]), float(shape[axis] - low[axis]) - 0.5
+        inside &= (position >= first) & (position <= last)
+        coordinates.append((position + 0.5) * (2 / image.shape[axis]) - 1)
     # grid_sample wants the last axis first, and positions in [-1, 1] from edge to edge of the box.
-    grid = ((position + 0.5) * (2 / extent) - 1).flip(-1)[None]
+    grid = torch.stack(coordinates[::-1], dim=-1)[None]
     turned = F.grid_sample(image[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
     nearest = F.grid_sample(labels[None, None], grid, mode="nearest", padding_mode="border", align_corners=False)[0, 0]
     return turned.masked_fill(~inside, torch.nan), nearest.to(torch.int16).masked_fill(~inside, OUTSIDE)
+
+
+def members(labels: Tensor, values: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Returns where a label map (x, y, z) has one of a class's values."""
+    array = labels.numpy()
+    return np.asarray(array == values[0] if len(values) == 1 else np.isin(array, values))
 
 
 def random_matrix(

@@ -1,0 +1,1 @@
+"""From an image and clicks, or no clicks, to masks on the image's own grid."""

@@ -1,0 +1,199 @@
+"""From clicks to the logits of one target, in one configuration, as large as the target is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sammoe_pipeline.clicks import Click, deep_voxels
+from sammoe_pipeline.geometry import Shape, resample_region
+from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.model import MaskDecoder
+from sammoe_pipeline.training.interaction import click_tensors
+
+OFF = -20.0
+"""Logit of voxels that no window showed."""
+MAX_WINDOWS = 16
+_FACE_VOXELS = 4
+_AGREEMENT = 0.5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Logits in a box of a grid; everywhere else they are `OFF`.
+
+    Attributes:
+        logits: (x, y, z) float32 on the CPU.
+        start: first voxel of the box within the grid; never negative.
+        grid: shape of the whole grid.
+        windows: first voxels of the windows that were looked at, in the configuration's voxels.
+    """
+
+    logits: Tensor
+    start: Shape
+    grid: Shape
+    windows: tuple[Shape, ...]
+
+    def on(self, grid: Shape) -> Answer:
+        """Interpolates the logits onto another grid that covers the same box in space."""
+        if grid == self.grid:
+            return self
+        logits, start = resample_region(self.logits, self.start, self.grid, grid)
+        return Answer(logits=logits, start=start, grid=grid, windows=self.windows)
+
+    def full(self) -> Tensor:
+        """Returns the logits of the whole grid (x, y, z)."""
+        whole = torch.full(self.grid, OFF)
+        whole[self.box] = self.logits
+        return whole
+
+    @property
+    def box(self) -> tuple[slice, ...]:
+        """Where the box lies in the grid."""
+        return tuple(slice(s, s + n) for s, n in zip(self.start, self.logits.shape, strict=True))
+
+
+def segment(
+    encoded: EncodedImage,
+    clicks: Sequence[Click],
+    decoders: Sequence[MaskDecoder | None] = (None,),
+    *,
+    max_windows: int = MAX_WINDOWS,
+) -> Answer:
+    """Segments what the clicks point at.
+
+    The window is centred on the first click. Where the mask touches a face of the window inside the image, another
+    window is centred on the spot where it leaves, with a click there, and so on until the mask closes; overlapping logits
+    are blended. A further window counts only if it agrees with what is known where they overlap.
+
+    Args:
+        encoded: the image in the configuration.
+        clicks: in voxels of the configuration, in the order in which they were made; the first is positive.
+        decoders: the general decoder (None) or those of an expert's folds, whose logits are averaged.
+        max_windows: at most this many windows.
+
+    Returns:
+        Logits on the configuration's grid.
+    """
+    canvas = _Canvas(encoded.shape, encoded.size)
+    positives = [click for click in clicks if click.positive]
+    pending = [(click, True) for click in positives[:1]]
+    centres: list[NDArray[np.float64]] = []
+    windows: list[Shape] = []
+    while pending and len(windows) < max_windows:
+        seed, trusted = pending.pop(0)
+        if any(np.abs(np.array(seed.position) - centre).max() < encoded.size / 3 for centre in centres):
+            continue
+        centres.append(np.array(seed.position))
+        start = encoded.window_around(seed.position)
+        logits = _decode(encoded, start, seed, clicks, decoders)
+        if not trusted and not canvas.agrees(logits, start):
+            continue
+        canvas.add(logits, start)
+        windows.append(start)
+        pending += [(click, False) for click in _exits(canvas.logits(start) > 0, start, encoded.shape)]
+        if len(windows) == 1:
+            pending += [(click, True) for click in positives[1:] if not _inside(click, start, encoded.size)]
+    return canvas.answer(tuple(windows))
+
+
+def _decode(
+    encoded: EncodedImage, start: Shape, seed: Click, clicks: Sequence[Click], decoders: Sequence[MaskDecoder | None]
+) -> Tensor:
+    """Returns the logits (P, P, P) of one window, its clicks taken one after another as they were in training."""
+    seen = [click for click in clicks if _inside(click, start, encoded.size)]
+    if seed not in seen:
+        seen.insert(0, seed)
+    local = [
+        Click(position=tuple(p - s for p, s in zip(click.position, start, strict=True)), positive=click.positive)  # type: ignore[arg-type]
+        for click in seen
+    ]
+    embedding = encoded.embedding(start)
+    model = encoded.model
+    with torch.inference_mode():
+        total = torch.zeros(1, 1, encoded.size, encoded.size, encoded.size, device=embedding.device)
+        for decoder in decoders:
+            previous: Tensor | None = None
+            for count in range(1, len(local) + 1):
+                points, labels = click_tensors([local[:count]], embedding.device)
+                previous = model.decode(embedding, points, labels, previous, mask_decoder=decoder)
+            assert previous is not None
+            total += model.upsample(previous.float())
+    return (total / len(decoders))[0, 0].cpu()
+
+
+def _inside(click: Click, start: Shape, size: int) -> bool:
+    return all(s <= p <= s + size - 1 for p, s in zip(click.position, start, strict=True))
+
+
+def _exits(mask: Tensor, start: Shape, grid: Shape) -> list[Click]:
+    """Returns a click for every face of the window, within the image, through which the mask leaves."""
+    clicks = []
+    size = mask.shape[0]
+    for axis in range(3):
+        for index, beyond in ((0, start[axis] - 1), (size - 1, start[axis] + size)):
+            if not 0 <= beyond < grid[axis]:
+                continue
+            face = mask.select(axis, index)
+            if int(face.sum()) < _FACE_VOXELS:
+                continue
+            spots = deep_voxels(face.unsqueeze(axis).numpy())
+            spot = spots[len(spots) // 2].astype(float)
+            spot[axis] = index
+            x, y, z = spot + np.array(start)
+            clicks.append(Click(position=(float(x), float(y), float(z))))
+    return clicks
+
+
+class _Canvas:
+    """Weighted sum of the logits of overlapping windows, over a whole grid."""
+
+    def __init__(self, grid: Shape, size: int) -> None:
+        self._grid = grid
+        self._sum = torch.zeros(grid)
+        self._weight = torch.zeros(grid)
+        # A tent along each axis: the middle of a window knows best, its faces least.
+        ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / (size / 2 + 0.5)
+        self._tent = ramp[:, None, None] * ramp[None, :, None] * ramp[None, None, :]
+
+    def _boxes(self, start: Shape, size: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        inside = [(max(0, s), max(0, min(n, s + size))) for s, n in zip(start, self._grid, strict=True)]
+        grid = tuple(slice(low, high) for low, high in inside)
+        window = tuple(slice(low - s, high - s) for (low, high), s in zip(inside, start, strict=True))
+        return grid, window
+
+    def add(self, logits: Tensor, start: Shape) -> None:
+        grid, window = self._boxes(start, logits.shape[0])
+        self._sum[grid] += (logits * self._tent)[window]
+        self._weight[grid] += self._tent[window]
+
+    def logits(self, start: Shape) -> Tensor:
+        """Returns the blended logits of a window, `OFF` outside the grid."""
+        size = self._tent.shape[0]
+        grid, window = self._boxes(start, size)
+        out = torch.full((size, size, size), OFF)
+        out[window] = torch.where(self._weight[grid] > 0, self._sum[grid] / self._weight[grid].clamp(min=1e-6), OFF)
+        return out
+
+    def agrees(self, logits: Tensor, start: Shape) -> bool:
+        """Says whether a window's mask and what is known have a Dice of at least `_AGREEMENT` where they overlap."""
+        grid, window = self._boxes(start, logits.shape[0])
+        known = self._weight[grid] > 0
+        old, new = (self._sum[grid] > 0) & known, (logits[window] > 0) & known
+        total = int(old.sum()) + int(new.sum())
+        return total > 0 and 2 * int((old & new).sum()) / total >= _AGREEMENT
+
+    def answer(self, windows: tuple[Shape, ...]) -> Answer:
+        seen = torch.nonzero(self._weight > 0)
+        if len(seen) == 0:
+            return Answer(logits=torch.zeros(0, 0, 0), start=(0, 0, 0), grid=self._grid, windows=windows)
+        low, high = seen.min(dim=0).values.tolist(), (seen.max(dim=0).values + 1).tolist()
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        weight = self._weight[box]
+        logits = torch.where(weight > 0, self._sum[box] / weight.clamp(min=1e-6), OFF)
+        return Answer(logits=logits, start=(low[0], low[1], low[2]), grid=self._grid, windows=windows)
