@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, next_click
+from sammoe_pipeline.model import MaskDecoder, SamMed3D
+from sammoe_pipeline.training.losses import MaskLoss
 
 
 def click_tensors(clicks: Sequence[Sequence[Click]], device: torch.device | str) -> tuple[Tensor, Tensor]:
@@ -48,3 +50,44 @@ def correct(
         click = next_click(predicted[index], truth[index], rng, known[index])
         if click is not None:
             of_one.append(click)
+
+
+def interactive_loss(
+    model: SamMed3D,
+    embedding: Tensor,
+    clicks: Sequence[Click],
+    targets: Tensor,
+    valid: Tensor,
+    *,
+    loss_of: MaskLoss,
+    rounds: int,
+    rng: np.random.Generator,
+    decoder: MaskDecoder | None = None,
+) -> Tensor:
+    """Plays an interaction as prediction will have it, and returns the mean loss over its rounds.
+
+    Each decoding gets all clicks so far and the previous logits; after each, the simulated user corrects the mask.
+
+    Args:
+        model: the foundation.
+        embedding: (B, C, g, g, g).
+        clicks: the first click of each of B prompts.
+        targets: (B, 1, P, P, P), 0 or 1.
+        valid: (B, 1, P, P, P), False where the truth is unknown.
+        loss_of: the loss of one mask.
+        rounds: decodings.
+        rng: where the user's chance comes from.
+        decoder: the expert being trained; None trains the general decoder.
+    """
+    so_far = [[click] for click in clicks]
+    total = torch.zeros((), device=embedding.device)
+    previous: Tensor | None = None
+    for index in range(rounds):
+        points, labels = click_tensors(so_far, embedding.device)
+        logits = model.decode(embedding, points, labels, previous, mask_decoder=decoder)
+        full = model.upsample(logits.float())
+        total = total + loss_of(full, targets, valid)
+        if index + 1 < rounds:
+            previous = logits.detach()
+            correct(so_far, full.detach()[:, 0] > 0, targets[:, 0] > 0, valid[:, 0], rng)
+    return total / rounds

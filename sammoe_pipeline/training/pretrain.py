@@ -23,7 +23,7 @@ from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHT
 from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.training.augmentation import augment, recolour
 from sammoe_pipeline.training.checkpoint import load_checkpoint, save_checkpoint
-from sammoe_pipeline.training.interaction import click_tensors, correct
+from sammoe_pipeline.training.interaction import click_tensors, interactive_loss
 from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
 from sammoe_pipeline.training.prefetch import prefetch
@@ -37,6 +37,9 @@ _VIEW_SCALE = (0.6, 2.0)
 _VALIDATION_SHARE = 0.1
 _VALIDATION_VIEWS = 48
 _SMALLEST_TARGET = 8
+_RAMP = 0.2
+_EASY = 0.35
+_FEW_STRUCTURES = 3
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ class TrainingSource:
     train: tuple[PreparedCase, ...]
     held_out: tuple[PreparedCase, ...]
     labels: dict[str, tuple[int, ...]]
+
+    @property
+    def easy(self) -> tuple[PreparedCase, ...]:
+        """Cases to learn from that show few structures; all of them where there are none."""
+        few = [
+            case
+            for case in self.train
+            if sum(1 for voxels in case.properties.class_voxels.values() if voxels) <= _FEW_STRUCTURES
+        ]
+        return tuple(few) or self.train
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,7 @@ def draw_view(
     rng: np.random.Generator,
     *,
     size: int,
+    difficulty: float = 1.0,
     held_out: bool = False,
 ) -> tuple[Tensor, Tensor, list[Tensor], list[Click]]:
     """Draws one view with its targets.
@@ -156,7 +170,7 @@ def draw_view(
     """
     while True:
         source = sources[int(rng.integers(len(sources)))]
-        cases = source.held_out if held_out else source.train
+        cases = source.held_out if held_out else source.train if difficulty >= _EASY else source.easy
         case = cases[rng.integers(len(cases))]
         present = [name for name in source.labels if case.properties.class_locations[name]]
         if not present:
@@ -197,9 +211,9 @@ def draw_view(
             masks.append(masks[0])
             clicks.append(first_click(masks[0].numpy(), rng) or clicks[0])
         if not held_out:
-            if rng.random() < settings.recolour_probability:
+            if difficulty >= _EASY and rng.random() < settings.recolour_probability:
                 image = recolour(image, labels, rng)
-            image = augment(image, rng)
+            image = augment(image, rng, strength=difficulty)
         return NORMALISATIONS[settings.normalisation](image), labels >= 0, masks, clicks
 
 
@@ -209,11 +223,15 @@ def draw_batch(
     seed: Sequence[int],
     *,
     size: int,
+    difficulty: float = 1.0,
     held_out: bool = False,
 ) -> Batch:
     """Draws a batch that depends on `seed` alone, so that a run continues exactly without storing random states."""
     rng = np.random.default_rng(seed)
-    views = [draw_view(sources, settings, rng, size=size, held_out=held_out) for _ in range(settings.batch_size)]
+    views = [
+        draw_view(sources, settings, rng, size=size, difficulty=difficulty, held_out=held_out)
+        for _ in range(settings.batch_size)
+    ]
     repeats = settings.targets_per_view
     return Batch(
         images=torch.stack([image for image, _, _, _ in views])[:, None],
@@ -225,24 +243,32 @@ def draw_batch(
 
 @dataclass(frozen=True)
 class _TrainingBatches:
-    """The batch of each iteration; datasets join one after another over the first fifth."""
+    """The batch of each iteration, harder from one to the next over the first fifth.
+
+    It begins with the cases of the first dataset that show few structures, as they are; then come its other cases and
+    new contrasts, then the other datasets one after another. Without an easy beginning nothing is learnt at all.
+    """
 
     sources: Sequence[TrainingSource]
     settings: PretrainSettings
     size: int
 
     def __getitem__(self, iteration: int) -> Batch:
-        joined = 1 + int(iteration / self.settings.iterations * 5 * len(self.sources))
-        return draw_batch(self.sources[:joined], self.settings, [self.settings.seed, iteration], size=self.size)
+        difficulty = min(1.0, iteration / (_RAMP * self.settings.iterations))
+        others = max(0.0, (difficulty - _EASY) / (1 - _EASY)) * (len(self.sources) - 1)
+        return draw_batch(
+            self.sources[: 1 + int(others)],
+            self.settings,
+            [self.settings.seed, iteration],
+            size=self.size,
+            difficulty=difficulty,
+        )
 
 
 def pretrain(
     sources: Sequence[TrainingSource], settings: PretrainSettings, folder: Path, *, device: str, command: str
 ) -> Path:
     """Trains a foundation, continuing where an earlier run of the same settings stopped.
-
-    Sources join one after another over the first fifth of the iterations, in the order given: an easy beginning is what
-    makes training from scratch take off.
 
     Args:
         sources: datasets, easiest first.
@@ -294,7 +320,7 @@ def pretrain(
             row = [str(done), f"{time.monotonic() - began:.0f}", f"{np.mean(recent):.4f}"]
             row += [f"{optimiser.param_groups[0]['lr']:.2e}", "" if dice is None else f"{dice:.4f}"]
             log.append(row)
-            bar.set_postfix(loss=row[2], dice=next((r[4] for r in reversed(log) if r[4]), ""))
+            bar.set_postfix(loss=row[2], dice=next((r[4] for r in reversed(log[1:]) if r[4]), ""))
             recent.clear()
             _write_log(folder, log)
             save_checkpoint(
@@ -315,20 +341,9 @@ def _step(model: SamMed3D, batch: Batch, loss_of: MaskLoss, rng: np.random.Gener
     targets, valid = batch.targets.to(device), batch.valid.to(device)
     repeats = len(batch.clicks) // len(batch.images)
     rounds = int(rng.choice([1, 2, 3], p=[0.65, 0.25, 0.1]))
-    clicks = [[click] for click in batch.clicks]
-    total = torch.zeros((), device=device)
-    previous: Tensor | None = None
     with autocast(device):
         embedding = model.encode(batch.images.to(device)).repeat_interleave(repeats, dim=0)
-        for index in range(rounds):
-            points, labels = click_tensors(clicks, device)
-            logits = model.decode(embedding, points, labels, previous)
-            full = model.upsample(logits.float())
-            total = total + loss_of(full, targets, valid)
-            if index + 1 < rounds:
-                previous = logits.detach()
-                correct(clicks, full.detach()[:, 0] > 0, targets[:, 0] > 0, valid[:, 0], rng)
-    return total / rounds
+        return interactive_loss(model, embedding, batch.clicks, targets, valid, loss_of=loss_of, rounds=rounds, rng=rng)
 
 
 def validate(model: SamMed3D, sources: Sequence[TrainingSource], settings: PretrainSettings, device: str) -> float:
