@@ -1,0 +1,71 @@
+"""Metadata, dependencies and commands. Tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+COMMANDS = {
+    "sammoe_convert_dataset": "dataset_conversion.cli:main",
+    "sammoe_plan_and_preprocess": "planning.cli:main",
+    "sammoe_pretrain": "sammoe_pipeline.cli:pretrain",
+    "sammoe_train_expert": "sammoe_pipeline.cli:train_expert",
+    "sammoe_train_gate": "sammoe_pipeline.cli:train_gate",
+    "sammoe_predict": "sammoe_pipeline.cli:predict",
+    "sammoe_evaluate": "sammoe_pipeline.cli:evaluate",
+    "sammoe_demo": "sammoe_pipeline.demo:main",
+}
+
+setup(
+    name="sammoe_pipeline",
+    version="0.1.0",
+    description="SAM-Med3D-MoE as a self-configuring pipeline: new skills for a promptable 3D foundation model",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+    python_requires=">=3.10",
+    packages=find_packages(include=["sammoe_pipeline*", "dataset_conversion*", "planning*"]),
+    package_data={
+        "sammoe_pipeline": ["py.typed", "bundled_foundations/*/*"],
+        "dataset_conversion": ["py.typed"],
+        "planning": ["py.typed"],
+    },
+    entry_points={"console_scripts": [f"{name} = {function}" for name, function in COMMANDS.items()]},
+    install_requires=[
+        "torch",
+        "nnunetv2>=2.8.1,<2.9",
+        "SimpleITK",
+        "blosc2",
+        "connected-components-3d",
+        "matplotlib",
+        "monai",
+        "numpy",
+        "pydantic>=2",
+        "safetensors",
+        "scipy",
+        "tqdm",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis",
+            "mypy",
+            "nibabel",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "setuptools",
+            # Typed stubs that mypy --strict wants.
+            "scipy-stubs",
+            "types-tqdm",
+            # The public SAM-Med3D network, to compare ours with; it imports more than it declares.
+            "medim==0.1.2",
+            "appdirs",
+            "einops",
+            "requests",
+        ]
+    },
+)
