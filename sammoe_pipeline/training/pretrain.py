@@ -28,6 +28,7 @@ from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
 from sammoe_pipeline.training.prefetch import prefetch
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
+from sammoe_pipeline.training.warm_up import ellipsoids
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,6 @@ _VALIDATION_VIEWS = 48
 _SMALLEST_TARGET = 8
 _RAMP = 0.2
 _EASY = 0.35
-_FEW_STRUCTURES = 3
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,6 @@ class TrainingSource:
     train: tuple[PreparedCase, ...]
     held_out: tuple[PreparedCase, ...]
     labels: dict[str, tuple[int, ...]]
-
-    @property
-    def easy(self) -> tuple[PreparedCase, ...]:
-        """Cases to learn from that show few structures; all of them where there are none."""
-        few = [
-            case
-            for case in self.train
-            if sum(1 for voxels in case.properties.class_voxels.values() if voxels) <= _FEW_STRUCTURES
-        ]
-        return tuple(few) or self.train
 
 
 @dataclass(frozen=True)
@@ -170,7 +160,7 @@ def draw_view(
     """
     while True:
         source = sources[int(rng.integers(len(sources)))]
-        cases = source.held_out if held_out else source.train if difficulty >= _EASY else source.easy
+        cases = source.held_out if held_out else source.train
         case = cases[rng.integers(len(cases))]
         present = [name for name in source.labels if case.properties.class_locations[name]]
         if not present:
@@ -211,10 +201,23 @@ def draw_view(
             masks.append(masks[0])
             clicks.append(first_click(masks[0].numpy(), rng) or clicks[0])
         if not held_out:
-            if difficulty >= _EASY and rng.random() < settings.recolour_probability:
+            if rng.random() < settings.recolour_probability * difficulty:
                 image = recolour(image, labels, rng)
             image = augment(image, rng, strength=difficulty)
         return NORMALISATIONS[settings.normalisation](image), labels >= 0, masks, clicks
+
+
+def _warm_up_view(
+    settings: PretrainSettings, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor, list[Tensor], list[Click]]:
+    """Draws a view like `draw_view`'s, of ellipsoids."""
+    image, shown = ellipsoids(rng, size)
+    drawn = [shown[index] for index in rng.integers(len(shown), size=settings.targets_per_view)]
+    # A later ellipsoid may hide an earlier one altogether, never the last.
+    visible = [mask if mask.any() else shown[-1] for mask in drawn]
+    clicks = [click for mask in visible if (click := first_click(mask, rng)) is not None]
+    masks = [torch.from_numpy(mask) for mask in visible]
+    return NORMALISATIONS[settings.normalisation](image), torch.ones_like(image, dtype=torch.bool), masks, clicks
 
 
 def draw_batch(
@@ -228,10 +231,13 @@ def draw_batch(
 ) -> Batch:
     """Draws a batch that depends on `seed` alone, so that a run continues exactly without storing random states."""
     rng = np.random.default_rng(seed)
-    views = [
-        draw_view(sources, settings, rng, size=size, difficulty=difficulty, held_out=held_out)
-        for _ in range(settings.batch_size)
-    ]
+    if difficulty < _EASY:
+        views = [_warm_up_view(settings, rng, size) for _ in range(settings.batch_size)]
+    else:
+        views = [
+            draw_view(sources, settings, rng, size=size, difficulty=difficulty, held_out=held_out)
+            for _ in range(settings.batch_size)
+        ]
     repeats = settings.targets_per_view
     return Batch(
         images=torch.stack([image for image, _, _, _ in views])[:, None],
@@ -245,8 +251,8 @@ def draw_batch(
 class _TrainingBatches:
     """The batch of each iteration, harder from one to the next over the first fifth.
 
-    It begins with the cases of the first dataset that show few structures, as they are; then come its other cases and
-    new contrasts, then the other datasets one after another. Without an easy beginning nothing is learnt at all.
+    It begins with ellipsoids on flat ground; then come the datasets one after another, with more and more changes of
+    appearance.
     """
 
     sources: Sequence[TrainingSource]

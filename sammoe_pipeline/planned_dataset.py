@@ -1,0 +1,96 @@
+"""A dataset as planning leaves it: what every later stage starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sammoe_pipeline.artefacts import Configuration, FoldSplit, Plan, Splits, Task
+from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
+from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.paths import Folders, PreprocessedDataset, find_dataset
+from sammoe_pipeline.raw_dataset import DatasetJson, read_dataset_json
+
+
+@dataclass(frozen=True)
+class PlannedDataset:
+    """A preprocessed dataset with its plan, splits and classes.
+
+    Attributes:
+        paths: where its files lie.
+        plan: what is to be done.
+        splits: folds by case name.
+        description: its classes and their values.
+    """
+
+    paths: PreprocessedDataset
+    plan: Plan
+    splits: Splits
+    description: DatasetJson
+
+    @classmethod
+    def load(cls, folders: Folders, dataset: int | str, foundation: Foundation) -> PlannedDataset:
+        """Loads a planned dataset by ID or name.
+
+        Raises:
+            DatasetNotFoundError: nothing of that ID was preprocessed.
+            ArtefactError: it was not planned for this foundation, or for other weights of the same name.
+        """
+        name = find_dataset(folders.preprocessed, dataset)
+        paths = PreprocessedDataset(root=folders.preprocessed, dataset=name, foundation=foundation.card.name)
+        if not paths.plan.is_file():
+            raise ArtefactError(
+                f"{paths.plan} does not exist: {name} was not planned for foundation '{foundation.card.name}'. Run "
+                f"sammoe_plan_and_preprocess -d {name[7:10]} --foundation {foundation.card.name}"
+            )
+        plan = Plan.load(paths.plan)
+        if plan.foundation_sha256 != foundation.card.sha256:
+            raise ArtefactError(
+                f"{paths.plan} was made for weights {plan.foundation_sha256[:12]}..., but foundation "
+                f"'{foundation.card.name}' has {foundation.card.sha256[:12]}.... Run sammoe_plan_and_preprocess -d "
+                f"{name[7:10]} --replan"
+            )
+        return cls(
+            paths=paths,
+            plan=plan,
+            splits=Splits.load(paths.splits),
+            description=read_dataset_json(paths.dataset_json),
+        )
+
+    @property
+    def name(self) -> str:
+        """Folder name, such as `Dataset004_Hippocampus`."""
+        return self.paths.dataset
+
+    @property
+    def num_folds(self) -> int:
+        """Number of folds."""
+        return len(self.splits.folds)
+
+    def fold(self, fold: int) -> FoldSplit:
+        """Returns a fold's split.
+
+        Raises:
+            UsageError: the dataset has no such fold.
+        """
+        if not 0 <= fold < self.num_folds:
+            raise UsageError(f"-f {fold}: {self.name} has folds 0 to {self.num_folds - 1}.")
+        return self.splits.folds[fold]
+
+    def task(self, name: str) -> Task:
+        """Returns a task by name.
+
+        Raises:
+            UsageError: the plan has no such task.
+        """
+        found = next((task for task in self.plan.tasks if task.name == name), None)
+        if found is None:
+            names = [task.name for task in self.plan.tasks]
+            raise UsageError(
+                f"--task {name!r}: {self.name} has no such task.{did_you_mean(name, names)} Its plan has: "
+                f"{', '.join(names) or 'none, since the general expert is good enough for every class'}."
+            )
+        return found
+
+    def configuration_of(self, class_name: str) -> Configuration:
+        """Returns the configuration in which a class is segmented."""
+        return self.plan.configurations[self.plan.classes[class_name].configuration]
