@@ -154,6 +154,21 @@ def test_what_is_missing_or_broken_is_written_again(make_task: MakeTask, target:
     }
 
 
+def test_a_change_of_the_source_is_followed(make_task: MakeTask, target: Path) -> None:
+    task = make_task(label_type="float32")
+    run(task, target)
+    before = times(target)
+    path = task / "labelsTr" / "box_3.nii.gz"
+    label = read_volume(path)
+    write_volume(path, Volume(data=label.data * (label.data != 2), affine=label.affine))
+    run(task, target)
+    assert {name for name, time in times(target).items() if before[name] != time} == {
+        "labelsTr/box_3.nii.gz",
+        "dataset.json",
+    }
+    assert read_volume(target / "labelsTr" / "box_3.nii.gz").data.max() == 1
+
+
 def test_an_interrupted_update_does_not_look_finished(
     make_task: MakeTask, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
