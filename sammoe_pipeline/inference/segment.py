@@ -68,8 +68,8 @@ def segment(
     """Segments what the clicks point at.
 
     The window is centred on the first click. Where the mask touches a face of the window inside the image, another
-    window is centred on the spot where it leaves, with a click there, and so on until the mask closes; overlapping logits
-    are blended. A further window counts only if it agrees with what is known where they overlap.
+    window is centred on the spot where it leaves, with a click there, and so on until the mask closes; overlapping
+    logits are blended. A further window counts only if it agrees with what is known where they overlap.
 
     Args:
         encoded: the image in the configuration.

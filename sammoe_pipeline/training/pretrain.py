@@ -37,9 +37,10 @@ SPACING_RATIO = 1.5
 _VIEW_SCALE = (0.6, 2.0)
 _VALIDATION_SHARE = 0.1
 _VALIDATION_VIEWS = 48
-_SMALLEST_TARGET = 8
+_SMALLEST_TARGET = 64
 _RAMP = 0.2
-_EASY = 0.35
+_EASY = 0.6
+_EASY_AT_LAST = 0.05
 
 
 @dataclass(frozen=True)
@@ -231,13 +232,13 @@ def draw_batch(
 ) -> Batch:
     """Draws a batch that depends on `seed` alone, so that a run continues exactly without storing random states."""
     rng = np.random.default_rng(seed)
-    if difficulty < _EASY:
-        views = [_warm_up_view(settings, rng, size) for _ in range(settings.batch_size)]
-    else:
-        views = [
-            draw_view(sources, settings, rng, size=size, difficulty=difficulty, held_out=held_out)
-            for _ in range(settings.batch_size)
-        ]
+    easy = 0.0 if held_out else min(1.0, max(_EASY_AT_LAST, (1 - difficulty) / (1 - _EASY)))
+    views = [
+        _warm_up_view(settings, rng, size)
+        if rng.random() < easy
+        else draw_view(sources, settings, rng, size=size, difficulty=difficulty, held_out=held_out)
+        for _ in range(settings.batch_size)
+    ]
     repeats = settings.targets_per_view
     return Batch(
         images=torch.stack([image for image, _, _, _ in views])[:, None],
@@ -252,7 +253,7 @@ class _TrainingBatches:
     """The batch of each iteration, harder from one to the next over the first fifth.
 
     It begins with ellipsoids on flat ground; then come the datasets one after another, with more and more changes of
-    appearance.
+    appearance, while ellipsoids become rare.
     """
 
     sources: Sequence[TrainingSource]

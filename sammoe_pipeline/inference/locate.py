@@ -1,0 +1,108 @@
+"""Prompts without a user: the locator looks through the whole image and clicks on what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sammoe_pipeline.clicks import Click, deep_voxels
+from sammoe_pipeline.geometry import Shape
+from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.model.locator import Locator
+
+_CLEARLY_INSIDE = 0.5
+_SIZABLE = 0.2
+_MOST_COMPONENTS = 5
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What the locator says of one class in one image.
+
+    Attributes:
+        clicks: one a component, the likeliest first, in voxels of the configuration; one only where a click means the
+            whole class. Given whether or not the class counts as found.
+        peak: highest probability anywhere.
+    """
+
+    clicks: tuple[Click, ...]
+    peak: float
+
+
+def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tensor:
+    """Looks through an image in half-overlapping windows.
+
+    Args:
+        encoded: the image in the locator's configuration.
+        locators: one a fold; their probabilities are averaged.
+
+    Returns:
+        (K, x, y, z) on the mask grid, whose cells are `P / m` voxels of the configuration.
+    """
+    cell = encoded.size // encoded.model.mask_size
+    grid = tuple(-(-n // cell) for n in encoded.shape)
+    side = encoded.model.mask_size
+    total: Tensor | None = None
+    weight = torch.zeros(grid)
+    ramp = 1 - (torch.arange(side) - (side - 1) / 2).abs() / (side / 2 + 0.5)
+    tent = ramp[:, None, None] * ramp[None, :, None] * ramp[None, None, :]
+    for start in _starts(grid, side):
+        embedding = encoded.embedding((start[0] * cell, start[1] * cell, start[2] * cell))
+        with torch.inference_mode():
+            maps = torch.stack([locator(embedding)[0].float().sigmoid() for locator in locators]).mean(dim=0).cpu()
+        if total is None:
+            total = torch.zeros(maps.shape[0], *grid)
+        inside = [(max(0, s), min(n, s + side)) for s, n in zip(start, grid, strict=True)]
+        box = tuple(slice(low, high) for low, high in inside)
+        part = tuple(slice(low - s, high - s) for (low, high), s in zip(inside, start, strict=True))
+        total[(slice(None), *box)] += (maps * tent)[(slice(None), *part)]
+        weight[box] += tent[part]
+    assert total is not None
+    return total / weight
+
+
+def _starts(grid: Sequence[int], side: int) -> list[Shape]:
+    """Returns first cells of windows that cover a grid; a grid smaller than a window is centred in it."""
+    along = []
+    for n in grid:
+        if n <= side:
+            along.append([(n - side) // 2])
+        else:
+            steps = -(-2 * (n - side) // side) + 1
+            along.append([round(i * (n - side) / (steps - 1)) for i in range(steps)])
+    return [(x, y, z) for x in along[0] for y in along[1] for z in along[2]]
+
+
+def sight(probability: Tensor, *, cell: int, components: bool) -> Sighting:
+    """Turns a probability map into clicks.
+
+    Args:
+        probability: (x, y, z) on the mask grid.
+        cell: voxels of the configuration a cell.
+        components: whether each component gets a click of its own.
+    """
+    import cc3d
+
+    peak = float(probability.max())
+    likely = (probability >= _CLEARLY_INSIDE * peak).numpy()
+    labelled = cc3d.connected_components(likely, connectivity=26)
+    mass = np.bincount(labelled.ravel(), weights=probability.numpy().ravel())
+    mass[0] = 0.0
+    order = np.argsort(mass)[::-1]
+    kept = [int(label) for label in order if mass[label] >= _SIZABLE * mass.max()][
+        : _MOST_COMPONENTS if components else 1
+    ]
+    return Sighting(clicks=tuple(_click(labelled == label, probability, cell) for label in kept), peak=peak)
+
+
+def _click(component: NDArray[np.bool_], probability: Tensor, cell: int) -> Click:
+    deep = deep_voxels(component)
+    best = deep[int(np.argmax(probability.numpy()[tuple(deep.T)]))]
+    # The middle of a cell, in voxels.
+    x, y, z = (best + 0.5) * cell - 0.5
+    return Click(position=(float(x), float(y), float(z)))

@@ -1,0 +1,372 @@
+"""A mixture at work: the foundation, its experts, the gate that joins them and the locators that prompt them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sammoe_pipeline.artefacts import Configuration, MixtureCard, MixtureDataset, MixtureExpert
+from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
+from sammoe_pipeline.foundations import Foundation, check_hash
+from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.inference.segment import Answer, segment
+from sammoe_pipeline.model import MaskDecoder, SamMed3D
+from sammoe_pipeline.model.gate import Gate, prompt_features
+from sammoe_pipeline.model.locator import Locator
+from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results
+from sammoe_pipeline.training.interaction import click_tensors
+
+GENERAL = "general"
+"""Name of the general expert in tables and files."""
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def expert_key(dataset: str, task: str) -> str:
+    """Returns the name of an expert in tables and files.
+
+    >>> expert_key("Dataset004_Hippocampus", "anterior")
+    'Dataset004_Hippocampus/anterior'
+    """
+    return f"{dataset}/{task}"
+
+
+class EncodedCase:
+    """A case encoded in each configuration that is asked for, shared by all decoders.
+
+    Args:
+        image: the case.
+        model: the foundation.
+        normalisation: of windows.
+    """
+
+    def __init__(self, image: CaseImage, *, model: SamMed3D, normalisation: str) -> None:
+        self.image = image
+        self._model = model
+        self._normalisation = normalisation
+        self._encoded: dict[tuple[float, int], EncodedImage] = {}
+
+    def at(self, configuration: Configuration) -> EncodedImage:
+        """Returns the case in a configuration."""
+        key = (configuration.spacing_mm, configuration.channel)
+        if key not in self._encoded:
+            self._encoded[key] = EncodedImage(
+                self.image.in_configuration(configuration), model=self._model, normalisation=self._normalisation
+            )
+        return self._encoded[key]
+
+    def answer(
+        self,
+        clicks: Sequence[Click],
+        configuration: Configuration,
+        decoders: Sequence[MaskDecoder | None] = (None,),
+    ) -> Answer:
+        """Segments what clicks (in canonical voxels) point at; the answer lies on the canonical grid of the image."""
+        local = [self.image.click_in_configuration(click, configuration) for click in clicks]
+        return segment(self.at(configuration), local, decoders).on(self.image.shape)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What the gate decided for one prompt.
+
+    Attributes:
+        confidences: by expert key, and of `GENERAL`; experts that were no candidates are left out.
+        chosen: keys of the experts that answer with their weights, which sum to 1; empty where the general expert does.
+    """
+
+    confidences: dict[str, float]
+    chosen: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """The expert with the largest share in the answer, or `GENERAL`."""
+        return max(self.chosen, key=lambda key: self.chosen[key]) if self.chosen else GENERAL
+
+
+def select(confidences: dict[str, float], *, threshold: float, top_k: int) -> Routing:
+    """The selection strategy: experts from a threshold on answer, weighted by confidence; else the general one alone.
+
+    Args:
+        confidences: by expert key and of `GENERAL`.
+        threshold: lowest confidence of an expert that answers.
+        top_k: at most this many answer together.
+
+    >>> select({"general": 0.1, "a": 0.6, "b": 0.3}, threshold=0.2, top_k=2).chosen
+    {'a': 0.6666666666666667, 'b': 0.33333333333333337}
+    """
+    able = {key: value for key, value in confidences.items() if key != GENERAL and value >= threshold}
+    kept = sorted(able, key=lambda key: able[key], reverse=True)[:top_k]
+    total = sum(able[key] for key in kept)
+    return Routing(confidences=confidences, chosen={key: able[key] / total for key in kept})
+
+
+@dataclass
+class Mixture:
+    """A loaded mixture. One without experts is the foundation alone.
+
+    Attributes:
+        foundation: its card and folder.
+        model: the foundation's network, frozen.
+        card: the mixture's, or None for the foundation alone.
+        experts: the experts in the gate's order.
+        decoders: by expert key, one decoder a loaded fold.
+        gates: one a loaded fold.
+        locators: by dataset, one a loaded fold.
+    """
+
+    foundation: Foundation
+    model: SamMed3D
+    card: MixtureCard | None = None
+    experts: tuple[MixtureExpert, ...] = ()
+    decoders: dict[str, list[MaskDecoder]] = field(default_factory=dict)
+    gates: list[Gate] = field(default_factory=list)
+    locators: dict[str, list[Locator]] = field(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls, name: str, *, foundation: Foundation, results: Path, device: str, folds: Sequence[int] | None = None
+    ) -> Mixture:
+        """Loads a mixture, checking every weight against the hash that its card names.
+
+        Args:
+            name: the mixture's.
+            foundation: what it belongs to.
+            results: root of results.
+            device: "cuda" or "cpu".
+            folds: mixture folds to load; all of them by default.
+
+        Raises:
+            ArtefactError: the card or a weight is missing, was changed, or belongs to another foundation.
+            UsageError: there is no such mixture or fold.
+        """
+        places = Results(root=results, foundation=foundation.card.name)
+        folder = places.mixture(name)
+        if not (folder / MIXTURE_JSON).is_file():
+            known = sorted(path.parent.name for path in folder.parent.glob(f"*/{MIXTURE_JSON}"))
+            raise UsageError(
+                f"-m {name!r}: there is no such mixture in {folder.parent}.{did_you_mean(name, known)} "
+                f"There are: {', '.join(known) or 'none'}. Make one with sammoe_train_gate -m {name}"
+            )
+        card = MixtureCard.load(folder / MIXTURE_JSON)
+        if card.foundation_sha256 != foundation.card.sha256:
+            raise ArtefactError(
+                f"{folder / MIXTURE_JSON} belongs to foundation weights {card.foundation_sha256[:12]}..., not to "
+                f"'{foundation.card.name}' ({foundation.card.sha256[:12]}...). Choose its own with --foundation."
+            )
+        wanted = card.folds if folds is None else tuple(folds)
+        if missing := [fold for fold in wanted if fold not in card.folds]:
+            raise UsageError(f"-f {missing[0]}: mixture '{name}' has folds {', '.join(map(str, card.folds))}.")
+        mixture = cls(foundation=foundation, model=foundation.load_model(device), card=card, experts=card.experts)
+        mixture.decoders = cls.load_decoders(mixture.model, card.experts, wanted, places)
+        for fold in wanted:
+            if str(fold) in card.gate_sha256:
+                gate = new_gate(foundation, mixture.model, card.experts, hidden=card.gate_hidden).to(device)
+                weights = places.gate_fold(name, fold) / GATE_WEIGHTS
+                mixture.gates.append(_load(gate, weights, card.gate_sha256[str(fold)]))
+        for member in card.datasets:
+            classes = len(member.configurations)
+            mixture.locators[member.dataset] = [
+                _load(
+                    Locator(channels=mixture.model.embedding_channels, num_classes=classes).to(device),
+                    places.locator_fold(member.dataset, member.locator_fold[str(fold)]) / LOCATOR_WEIGHTS,
+                    member.locator_sha256[str(fold)],
+                )
+                for fold in wanted
+                if str(fold) in member.locator_sha256
+            ]
+        return mixture
+
+    @staticmethod
+    def load_decoders(
+        model: SamMed3D, experts: Sequence[MixtureExpert], folds: Sequence[int], places: Results
+    ) -> dict[str, list[MaskDecoder]]:
+        """Loads the decoders of experts, one a mixture fold, by expert key.
+
+        Raises:
+            ArtefactError: a file is missing or was changed.
+        """
+        return {
+            expert_key(expert.dataset, expert.task): [
+                _load(
+                    copy.deepcopy(model.mask_decoder),
+                    places.expert_fold(expert.dataset, expert.task, expert.expert_fold[str(fold)]) / EXPERT_WEIGHTS,
+                    expert.sha256[str(fold)],
+                )
+                for fold in folds
+            ]
+            for expert in experts
+        }
+
+    def encode(self, image: CaseImage) -> EncodedCase:
+        """Prepares a case for prompts; windows are embedded when they are first looked at."""
+        return EncodedCase(image, model=self.model, normalisation=self.foundation.card.normalisation)
+
+    def member(self, dataset: str) -> MixtureDataset:
+        """Returns a member dataset's entry.
+
+        Raises:
+            UsageError: the mixture does not hold it.
+        """
+        members = self.card.datasets if self.card else ()
+        found = next((member for member in members if member.dataset == dataset), None)
+        if found is None:
+            names = [member.dataset for member in members]
+            raise UsageError(
+                f"-d {dataset}: the mixture does not hold it.{did_you_mean(dataset, names)} It holds: "
+                f"{', '.join(names) or 'no dataset'}. Refit it with sammoe_train_gate."
+            )
+        return found
+
+    def expert_of(self, dataset: str, class_name: str) -> str | None:
+        """Returns the key of the expert that serves a class, or None where the general expert does."""
+        for expert in self.experts:
+            if expert.dataset == dataset and class_name in expert.classes:
+                return expert_key(expert.dataset, expert.task)
+        return None
+
+    def route(
+        self, case: EncodedCase, clicks: Sequence[Click], *, dataset: str | None = None, class_name: str | None = None
+    ) -> Routing:
+        """Lets the gate decide who answers a prompt.
+
+        Args:
+            case: the image.
+            clicks: in canonical voxels.
+            dataset: restricts the candidates to the expert of `class_name` in this dataset, beside the general one.
+            class_name: what the prompt is said to mean, if it is said.
+        """
+        if class_name is not None and dataset is not None:
+            own = self.expert_of(dataset, class_name)
+            candidates = [i for i, e in enumerate(self.experts) if expert_key(e.dataset, e.task) == own]
+        else:
+            candidates = list(range(len(self.experts)))
+        if not candidates or not self.gates or self.card is None:
+            return Routing(confidences={GENERAL: 1.0}, chosen={})
+        description = describe(self.foundation, self.experts, case, clicks, candidates)
+        with torch.inference_mode():
+            each = [gate.confidences(description, candidates)[0] for gate in self.gates]
+        mean = torch.stack(each).mean(dim=0).tolist()
+        confidences = {GENERAL: mean[0]}
+        for index in candidates:
+            expert = self.experts[index]
+            confidences[expert_key(expert.dataset, expert.task)] = mean[1 + index]
+        return select(confidences, threshold=self.card.threshold, top_k=self.card.top_k)
+
+    def answer(
+        self, case: EncodedCase, clicks: Sequence[Click], routing: Routing, *, general_configuration: Configuration
+    ) -> Answer:
+        """Answers a prompt as the gate decided.
+
+        Args:
+            case: the image.
+            clicks: in canonical voxels.
+            routing: the decision.
+            general_configuration: in which the general expert answers, where it does.
+
+        Returns:
+            Logits on the canonical grid.
+        """
+        if not routing.chosen:
+            return case.answer(clicks, general_configuration)
+        answers = [(self.expert_answer(case, clicks, key), weight) for key, weight in sorted(routing.chosen.items())]
+        if len(answers) == 1:
+            return answers[0][0]
+        blended = torch.stack([answer.full() * weight for answer, weight in answers]).sum(dim=0)
+        windows = tuple(window for answer, _ in answers for window in answer.windows)
+        return Answer(logits=blended, start=(0, 0, 0), grid=case.image.shape, windows=windows)
+
+    def expert_answer(self, case: EncodedCase, clicks: Sequence[Click], key: str) -> Answer:
+        """Segments with one expert, its folds' logits averaged."""
+        expert = next(e for e in self.experts if expert_key(e.dataset, e.task) == key)
+        return case.answer(clicks, expert.configuration, self.decoders[key])
+
+
+def gate_configurations(
+    foundation: Foundation, experts: Sequence[MixtureExpert]
+) -> tuple[list[Configuration], list[int]]:
+    """Returns the configurations in which prompts are described, native first, and each expert's index among them.
+
+    Configurations of equal spacing, patch and channel are one, whatever their names.
+    """
+    native = foundation.native
+    configurations = [native]
+    indices = []
+    for expert in experts:
+        same = [
+            index
+            for index, known in enumerate(configurations)
+            if (known.spacing_mm, known.patch_size, known.channel)
+            == (expert.configuration.spacing_mm, expert.configuration.patch_size, expert.configuration.channel)
+        ]
+        if not same:
+            configurations.append(expert.configuration)
+            same = [len(configurations) - 1]
+        indices.append(same[0])
+    return configurations, indices
+
+
+def new_gate(foundation: Foundation, model: SamMed3D, experts: Sequence[MixtureExpert], *, hidden: int) -> Gate:
+    """Builds the gate of some experts, with random weights."""
+    _, indices = gate_configurations(foundation, experts)
+    return Gate(channels=3 * model.embedding_channels, expert_configurations=indices, hidden=hidden)
+
+
+def describe(
+    foundation: Foundation,
+    experts: Sequence[MixtureExpert],
+    case: EncodedCase,
+    clicks: Sequence[Click],
+    candidates: Sequence[int],
+) -> Tensor:
+    """Describes a prompt in native and in the configurations of some experts.
+
+    Args:
+        foundation: gives the native configuration.
+        experts: all experts of the mixture.
+        case: the image.
+        clicks: in canonical voxels; the window is centred on the first, and every positive one within it is read.
+        candidates: indices of experts whose configurations are needed; the others' rows stay zero.
+
+    Returns:
+        (1, K, F).
+    """
+    configurations, indices = gate_configurations(foundation, experts)
+    needed = {0, *(indices[candidate] for candidate in candidates)}
+    rows: dict[int, Tensor] = {}
+    for index in needed:
+        rows[index] = _describe_in(case, clicks, configurations[index])
+    empty = torch.zeros_like(rows[0])
+    return torch.stack([rows.get(index, empty) for index in range(len(configurations))], dim=1)
+
+
+def _describe_in(case: EncodedCase, clicks: Sequence[Click], configuration: Configuration) -> Tensor:
+    encoded = case.at(configuration)
+    local = [case.image.click_in_configuration(click, configuration) for click in clicks if click.positive]
+    start = encoded.window_around(local[0].position)
+    corner = np.array(start)
+    positions = [np.array(click.position) - corner for click in local]
+    inside = [p for p in positions if (p >= 0).all() and (p <= encoded.size - 1).all()]
+    shown = [Click(position=(float(p[0]), float(p[1]), float(p[2]))) for p in inside]
+    embedding = encoded.embedding(start)
+    with torch.inference_mode():
+        points, labels = click_tensors([shown], embedding.device)
+        logits = encoded.model.decode(embedding, points, labels)
+        return prompt_features(embedding, points, logits, encoded.size)
+
+
+def _load(module: M, path: Path, sha256: str) -> M:
+    from safetensors.torch import load_file
+
+    check_hash(path, sha256)
+    module.load_state_dict(load_file(path), strict=True)
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,79 @@
+"""A case of a planned dataset as prediction would meet it: the raw image, with the truth on the same canonical grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammoe_pipeline.clicks import Click, component_at, first_click
+from sammoe_pipeline.image_io import read_volume
+from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.planned_dataset import PlannedDataset
+from sammoe_pipeline.raw_dataset import RawDataset
+
+_MOST_COMPONENTS = 5
+
+
+@dataclass(frozen=True)
+class RawLabelledCase:
+    """An image and its truth.
+
+    Attributes:
+        name: of the case.
+        image: as prediction reads it.
+        labels: (x, y, z), values of the dataset, canonical axes.
+        planned: whose classes the values mean.
+    """
+
+    name: str
+    image: CaseImage
+    labels: NDArray[np.int16]
+    planned: PlannedDataset
+
+    @classmethod
+    def read(cls, planned: PlannedDataset, raw: RawDataset, name: str) -> RawLabelledCase:
+        """Reads a case from the raw dataset and the preprocessed ground truth.
+
+        Raises:
+            UnreadableFileError: a file is missing or broken.
+        """
+        files = next(case for case in raw.training_cases if case.name == name)
+        image = CaseImage([read_volume(path) for path in files.images])
+        truth = read_volume(planned.paths.ground_truth(name))
+        labels = np.ascontiguousarray(image.orientation.to_canonical(truth.data)).astype(np.int16)
+        return cls(name=name, image=image, labels=labels, planned=planned)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """False where the truth is unknown."""
+        ignore = self.planned.description.ignore
+        return np.ones(self.labels.shape, dtype=np.bool_) if ignore is None else np.asarray(self.labels != ignore)
+
+    def truth(self, class_name: str) -> NDArray[np.bool_]:
+        """Returns the mask of a class."""
+        return np.isin(self.labels, self.planned.description.labels[class_name])
+
+    def clicks(self, class_name: str, rng: np.random.Generator) -> list[Click]:
+        """Draws the first click on each target of a class: one, or one a component where the plan says so.
+
+        Of a class whose targets are components, at most the five largest are clicked on.
+        """
+        mask = self.truth(class_name)
+        if self.planned.plan.classes[class_name].target == "class":
+            click = first_click(mask, rng)
+            return [] if click is None else [click]
+        import cc3d
+
+        labelled = cc3d.connected_components(mask, connectivity=26)
+        sizes = np.bincount(labelled.ravel())
+        sizes[0] = 0
+        largest = [int(label) for label in np.argsort(sizes)[::-1][:_MOST_COMPONENTS] if sizes[label] > 0]
+        clicks = [first_click(labelled == label, rng) for label in largest]
+        return [click for click in clicks if click is not None]
+
+    def target(self, class_name: str, click: Click) -> NDArray[np.bool_]:
+        """Returns what a click on a class means: the class, or the component that it lies in."""
+        mask = self.truth(class_name)
+        return mask if self.planned.plan.classes[class_name].target == "class" else component_at(mask, click)

@@ -1,0 +1,111 @@
+"""Prompts that teach a gate and calibrate its threshold."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from sammoe_pipeline.artefacts import MixtureExpert
+from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.evaluation.metrics import dice
+from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.inference.mixture import EncodedCase, describe
+from sammoe_pipeline.model import SamMed3D
+from sammoe_pipeline.planned_dataset import PlannedDataset
+from sammoe_pipeline.raw_case import RawLabelledCase
+from sammoe_pipeline.raw_dataset import RawDataset
+
+OFF_TASK = "off task"
+"""Class name of prompts that point at nothing the dataset names."""
+_MOST_CASES = 40
+_OFF_TASK_CLICKS = 2
+
+
+@dataclass(frozen=True)
+class Member:
+    """A dataset as part of a mixture.
+
+    Attributes:
+        planned: with its plan and folds.
+        raw: its files.
+        experts: index in the mixture of the expert that serves each class; classes of the general expert are left out.
+    """
+
+    planned: PlannedDataset
+    raw: RawDataset
+    experts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class GatePrompt:
+    """One prompt and who should answer it.
+
+    Attributes:
+        member: the dataset.
+        case: encoded; shared by the prompts of one case.
+        labelled: the same case with its truth.
+        class_name: what is pointed at, or `OFF_TASK`.
+        click: in canonical voxels.
+        expert: index of the expert whose task it is; None is the general one's.
+    """
+
+    member: Member
+    case: EncodedCase
+    labelled: RawLabelledCase
+    class_name: str
+    click: Click
+    expert: int | None
+
+    def description(self, foundation: Foundation, experts: Sequence[MixtureExpert]) -> Tensor:
+        """Returns the prompt's description in every configuration, (1, K, F)."""
+        return describe(foundation, experts, self.case, [self.click], range(len(experts)))
+
+    def dice_of(self, mask: Tensor) -> float:
+        """Returns the Dice of a mask (x, y, z) on the canonical grid with what the click means."""
+        target = self.labelled.target(self.class_name, self.click)
+        score = dice(mask.numpy(), target, self.labelled.valid)
+        return 0.0 if score is None else score
+
+
+def prompts_of(
+    member: Member, cases: Sequence[str], *, model: SamMed3D, foundation: Foundation, seed: int, off_task: bool
+) -> Iterator[GatePrompt]:
+    """Yields a click on every target of every class in some cases, a case at a time.
+
+    Args:
+        member: the dataset.
+        cases: names; of many, a seeded choice is taken.
+        model: the foundation's network.
+        foundation: its card.
+        seed: of clicks and choice.
+        off_task: adds clicks where the dataset names nothing; the general expert is to answer those.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(member.planned.name.encode())])
+    chosen = sorted(rng.permutation(np.array(cases, dtype=object))[:_MOST_CASES])
+    for name in chosen:
+        labelled = RawLabelledCase.read(member.planned, member.raw, str(name))
+        case = EncodedCase(labelled.image, model=model, normalisation=foundation.card.normalisation)
+        clicks = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
+        for class_name in member.planned.description.labels:
+            for click in labelled.clicks(class_name, clicks):
+                yield GatePrompt(member, case, labelled, class_name, click, member.experts.get(class_name))
+        if off_task:
+            for click in _off_task_clicks(labelled, clicks):
+                yield GatePrompt(member, case, labelled, OFF_TASK, click, None)
+
+
+def _off_task_clicks(labelled: RawLabelledCase, rng: np.random.Generator) -> list[Click]:
+    """Draws clicks on voxels without a label that are not as dark as the darkest quarter, such as the air around."""
+    image = labelled.image.channels[0].data
+    canonical = labelled.image.orientation.to_canonical(image)
+    nothing = (labelled.labels == 0) & (canonical > np.percentile(canonical, 25))
+    candidates = np.flatnonzero(nothing)
+    if len(candidates) == 0:
+        return []
+    drawn = rng.choice(candidates, size=min(_OFF_TASK_CLICKS, len(candidates)), replace=False)
+    positions = np.stack(np.unravel_index(drawn, labelled.labels.shape), axis=1)
+    return [Click(position=(float(x), float(y), float(z))) for x, y, z in positions]

@@ -1,0 +1,211 @@
+"""Fitting a dataset's locator: which cells of a window belong to which class, from frozen embeddings."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sammoe_pipeline.artefacts import Configuration, LocatorCard, provenance, sha256_of
+from sammoe_pipeline.atomic import write_bytes
+from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.inference.locate import probability_maps
+from sammoe_pipeline.model import SamMed3D
+from sammoe_pipeline.model.locator import Locator
+from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS
+from sammoe_pipeline.planned_dataset import PlannedDataset
+from sammoe_pipeline.preprocessing import NORMALISATIONS
+from sammoe_pipeline.training.augmentation import augment
+from sammoe_pipeline.training.embedded_views import one_thread
+from sammoe_pipeline.training.losses import MaskLoss
+from sammoe_pipeline.training.optimisation import learning_rate_at, make_optimiser
+from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
+
+logger = logging.getLogger(__name__)
+
+_LEARNING_RATE = 2e-3
+_ENCODED_TOGETHER = 8
+_ANYWHERE = 0.3
+_SAFETY = 0.5
+
+
+@dataclass(frozen=True)
+class _Windows:
+    embeddings: Tensor
+    """(V, C, g, g, g) float16."""
+    targets: Tensor
+    """(V, K, m, m, m) float16, the share of each cell that belongs to each class."""
+    valid: Tensor
+    """(V, 1, m, m, m) booleans."""
+
+
+def train_locator(
+    planned: PlannedDataset, fold: int, *, foundation: Foundation, folder: Path, device: str
+) -> LocatorCard:
+    """Fits the locator of a dataset on one fold.
+
+    It learns all classes at once, whoever segments them, from windows anywhere in the training cases. Then it looks
+    through the calibration cases, and a class counts as present from half the lowest peak that it has in any case which
+    holds it.
+
+    Args:
+        planned: the dataset and its plan.
+        fold: which fold.
+        foundation: whose encoder is used, frozen.
+        folder: where the locator goes; its card is written last.
+        device: "cuda" or "cpu".
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    began = time.monotonic()
+    model = foundation.load_model(device)
+    configuration = planned.plan.configurations[planned.plan.locator_configuration]
+    classes = tuple(planned.description.labels)
+    windows = _embed_windows(planned, fold, configuration, classes, model, foundation, device)
+    locator = _fit(windows, planned, model, len(classes), (planned.plan.seed, fold, 11), device)
+    thresholds = _calibrate(locator, planned, fold, configuration, classes, model, foundation)
+    return _finish(locator, thresholds, planned, fold, configuration, classes, foundation, folder, device, began)
+
+
+def _embed_windows(
+    planned: PlannedDataset,
+    fold: int,
+    configuration: Configuration,
+    classes: Sequence[str],
+    model: SamMed3D,
+    foundation: Foundation,
+    device: str,
+) -> _Windows:
+    from tqdm import tqdm
+
+    cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
+    normalise = NORMALISATIONS[foundation.card.normalisation]
+    embeddings, targets, valid = [], [], []
+    count = planned.plan.training.views
+    for first in tqdm(
+        range(0, count, _ENCODED_TOGETHER), desc="Embedding locator views", unit_scale=_ENCODED_TOGETHER, unit="view"
+    ):
+        images = []
+        with one_thread():
+            for index in range(first, min(count, first + _ENCODED_TOGETHER)):
+                rng = np.random.default_rng([planned.plan.seed, fold, 12, index])
+                case = cases[rng.integers(len(cases))]
+                image, labels = cut(case, _placement(case, rng, planned, model.patch_size), model.patch_size)
+                images.append(normalise(augment(image, rng)))
+                shares = [members(labels, planned.description.labels[name]) for name in classes]
+                stacked = torch.from_numpy(np.stack(shares)).float()
+                targets.append(F.adaptive_avg_pool3d(stacked, model.mask_size).half())
+                known = labels >= 0
+                if planned.description.ignore is not None:
+                    known &= labels != planned.description.ignore
+                valid.append(F.adaptive_avg_pool3d(known[None].float(), model.mask_size) > 0.5)
+        with torch.inference_mode():
+            embeddings.append(model.encode(torch.stack(images)[:, None].to(device)).half().cpu())
+    return _Windows(embeddings=torch.cat(embeddings), targets=torch.stack(targets), valid=torch.stack(valid))
+
+
+def _placement(case: PreparedCase, rng: np.random.Generator, planned: PlannedDataset, size: int) -> Placement:
+    """Draws a window anywhere over the image, or near a class, each class as often as the others."""
+    shape = np.array(case.properties.shape, dtype=np.float64)
+    present = [places for places in case.properties.class_locations.values() if places]
+    if not present or rng.random() < _ANYWHERE:
+        centre = rng.uniform(0, shape)
+    else:
+        places = present[rng.integers(len(present))]
+        centre = np.array(places[rng.integers(len(places))]) + rng.uniform(-size / 3, size / 3, size=3)
+    # Locating sides needs them as they are: no mirroring, whatever the plan allows for masks.
+    return Placement(centre=centre, matrix=random_matrix(rng, scale=(0.9, 1.1), rotation=0.15, mirror_axes=()))
+
+
+def _fit(
+    windows: _Windows, planned: PlannedDataset, model: SamMed3D, num_classes: int, seed: Sequence[int], device: str
+) -> Locator:
+    from tqdm import tqdm
+
+    budget = planned.plan.training
+    torch.manual_seed(planned.plan.seed)
+    locator = Locator(channels=model.embedding_channels, num_classes=num_classes).to(device)
+    optimiser = make_optimiser(locator, _LEARNING_RATE)
+    loss_of = MaskLoss()
+    for iteration in (bar := tqdm(range(budget.iterations), desc=f"Training locator of {planned.name}")):
+        chosen = np.random.default_rng([*seed, iteration]).integers(len(windows.valid), size=budget.batch_size).tolist()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate_at(iteration, budget.iterations, _LEARNING_RATE)
+        logits = locator(windows.embeddings[chosen].float().to(device))
+        loss = loss_of(logits, windows.targets[chosen].to(device), windows.valid[chosen].to(device))
+        if not torch.isfinite(loss):
+            raise TrainingError(f"The locator's loss is {loss.item()} at iteration {iteration}.")
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(locator.parameters(), 1.0)
+        optimiser.step()
+        if iteration % 25 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    return locator.eval().requires_grad_(False)
+
+
+def _calibrate(
+    locator: Locator,
+    planned: PlannedDataset,
+    fold: int,
+    configuration: Configuration,
+    classes: Sequence[str],
+    model: SamMed3D,
+    foundation: Foundation,
+) -> dict[str, float]:
+    peaks: dict[str, list[float]] = {name: [] for name in classes}
+    for name in planned.fold(fold).calibration:
+        case = PreparedCase.of(planned.paths, configuration.name, name)
+        image = torch.from_numpy(np.asarray(case.image[:], dtype=np.float32))
+        encoded = EncodedImage(image, model=model, normalisation=foundation.card.normalisation)
+        maps = probability_maps(encoded, [locator])
+        for index, class_name in enumerate(classes):
+            if case.properties.class_voxels[class_name]:
+                peaks[class_name].append(float(maps[index].max()))
+    unseen = [name for name, values in peaks.items() if not values]
+    if unseen:
+        logger.warning("%s, fold %d: no calibration case has %s", planned.name, fold, ", ".join(unseen))
+    return {name: _SAFETY * min(values) if values else _SAFETY for name, values in peaks.items()}
+
+
+def _finish(
+    locator: Locator,
+    thresholds: dict[str, float],
+    planned: PlannedDataset,
+    fold: int,
+    configuration: Configuration,
+    classes: tuple[str, ...],
+    foundation: Foundation,
+    folder: Path,
+    device: str,
+    began: float,
+) -> LocatorCard:
+    from safetensors.torch import save
+
+    weights = {name: value.cpu().contiguous() for name, value in locator.state_dict().items()}
+    write_bytes(folder / LOCATOR_WEIGHTS, save(weights))
+    card = LocatorCard(
+        dataset=planned.name,
+        classes=classes,
+        configuration=configuration,
+        fold=fold,
+        foundation=foundation.card.name,
+        foundation_sha256=foundation.card.sha256,
+        sha256=sha256_of(folder / LOCATOR_WEIGHTS),
+        thresholds=thresholds,
+        iterations=planned.plan.training.iterations,
+        seconds=time.monotonic() - began,
+        provenance=provenance(seed=planned.plan.seed, device=device, threads=torch.get_num_threads()),
+    )
+    card.save(folder / LOCATOR_JSON)
+    return card
