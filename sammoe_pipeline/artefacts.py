@@ -137,6 +137,8 @@ class CaseFingerprint(Record):
     spacing_mm: tuple[float, float, float]
     orientation: str
     """Nearest anatomical code of the file's axes, such as "LPS"."""
+    classes: tuple[str, ...] = ()
+    """Classes that the case contains."""
 
 
 class ClassFingerprint(Record):
@@ -361,6 +363,14 @@ class MixtureDataset(Record):
     """Mixture folds in which this dataset's `val` cases are held out."""
     configurations: dict[str, Configuration]
     """By class: the configuration in which it is segmented."""
+    values: dict[str, int]
+    """By class: the value that its voxels get in an output for this dataset alone."""
+    targets: dict[str, Literal["class", "component"]]
+    """By class: what one click points at."""
+    locator_configuration: Configuration | None
+    """In which the locator looks; None without one."""
+    thresholds: dict[str, float]
+    """By class: peak of the locator's probability from which the class counts as present, averaged over folds."""
     locator_sha256: dict[str, str]
     """By mixture fold; empty where the dataset has no trained locator."""
     locator_fold: dict[str, int]

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK, _BLOCK = 64, 32
 _HISTOGRAM_BINS = 256
-_HISTOGRAM_LIMIT = 4.0
+_HISTOGRAM_LIMIT = 2.0
 _LOCATIONS = 64
 
 
@@ -56,8 +56,9 @@ def normalise_equalised(window: Tensor) -> Tensor:
     """Contrast-limited histogram equalisation of the window, then a z-score; outside the image 0.
 
     Soft tissue in CT and arbitrary MR intensities get comparable contrast without knowing the modality: each bin of the
-    histogram between the 0.1 and 99.9 percentile counts at most `_HISTOGRAM_LIMIT` times the mean bin, so that a large
-    flat background neither dominates nor has its noise amplified (Pizer et al. 1987, applied to the whole window).
+    histogram between the 0.1 and 99.9 percentile counts at most `_HISTOGRAM_LIMIT` times the mean bin, and what is cut
+    off is shared out evenly, so that a large flat background has its noise amplified little and what stands out from it
+    keeps its distance (Pizer et al. 1987, applied to the whole window).
 
     Args:
         window: (x, y, z); NaN marks voxels outside the image.
@@ -75,7 +76,8 @@ def normalise_equalised(window: Tensor) -> Tensor:
         return torch.zeros_like(window)
     position = ((window.nan_to_num(nan=0.0) - low) / (high - low)).clamp(0, 1) * (_HISTOGRAM_BINS - 1)
     counts = torch.bincount(position[known].long(), minlength=_HISTOGRAM_BINS).to(window.dtype)
-    counts = counts.clamp(max=_HISTOGRAM_LIMIT * counts.mean())
+    limited = counts.clamp(max=_HISTOGRAM_LIMIT * counts.mean())
+    counts = limited + (counts - limited).mean()
     cumulative = torch.cat([counts.new_zeros(1), counts.cumsum(0)]) / counts.sum()
     index = position.long()
     mapped = cumulative[index] + (position - index) * (cumulative[index + 1] - cumulative[index])

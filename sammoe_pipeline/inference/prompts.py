@@ -1,0 +1,136 @@
+"""Prompts from files: clicks in a simple JSON, or 3D Slicer's markups."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from sammoe_pipeline.artefacts import Record
+from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.inference.case_image import CaseImage
+
+SLICER_ENDING = ".mrk.json"
+
+Frame = Literal["RAS", "LPS", "voxel"]
+
+
+class FileClick(Record):
+    """A click as a prompt file gives it."""
+
+    position: tuple[float, float, float]
+    """In mm for the frames RAS and LPS; in voxels (x, y, z) of the input image for the frame voxel."""
+    positive: bool = True
+    """On the structure, or on what is not to be included."""
+
+
+class FileTarget(Record):
+    """What the clicks of one target mean."""
+
+    class_name: str | None = None
+    """A class of the mixture; without one the target is segmented as `target_1`, `target_2`, ..."""
+    clicks: tuple[FileClick, ...] = Field(min_length=1)
+
+
+class PromptFile(Record):
+    """A prompt file of one case."""
+
+    frame: Frame
+    targets: tuple[FileTarget, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to segment.
+
+    Attributes:
+        name: class name, or `target_N`.
+        class_name: the class, or None for a free-standing target.
+        clicks: in canonical voxels; the first is positive.
+    """
+
+    name: str
+    class_name: str | None
+    clicks: tuple[Click, ...]
+
+
+def read_prompts(path: Path, image: CaseImage) -> list[Target]:
+    """Reads the prompts of a case.
+
+    Args:
+        path: a `.mrk.json` of 3D Slicer (each file one target, named by the file's markup), or the pipeline's own JSON.
+        image: the case, for its grid.
+
+    Raises:
+        ArtefactError: the file is missing, breaks its format, or has a target without a positive click; or a click lies
+            outside the image. All faults are named.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{path} cannot be read as JSON ({error}). Save the prompts again.") from error
+    try:
+        prompts = PromptFile.model_validate_json(
+            json.dumps(_from_slicer(content) if path.name.endswith(SLICER_ENDING) else content)
+        )
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise ArtefactError(
+            f"{path} is not a prompt file: {error}\nExpected: "
+            f'{{"frame": "RAS", "targets": [{{"class_name": "liver", "clicks": [{{"position": [x, y, z]}}]}}]}}'
+        ) from error
+    targets, faults = [], []
+    for number, target in enumerate(prompts.targets, start=1):
+        name = target.class_name or f"target_{number}"
+        clicks = [_to_canonical(click, prompts.frame, image) for click in target.clicks]
+        for given, click in zip(target.clicks, clicks, strict=True):
+            if not all(-0.5 <= p <= n - 0.5 for p, n in zip(click.position, image.shape, strict=True)):
+                faults.append(
+                    f"{name}: click {list(given.position)} ({prompts.frame}) lies outside the image. Check the frame: "
+                    f"NIfTI is RAS, 3D Slicer and DICOM are LPS."
+                )
+        positive = [click for click in clicks if click.positive]
+        if not positive:
+            faults.append(f"{name}: it has no positive click. Add one on the structure.")
+        # The first positive click says where to look.
+        ordered = positive[:1] + [click for click in clicks if click is not (positive[0] if positive else None)]
+        targets.append(Target(name=name, class_name=target.class_name, clicks=tuple(ordered)))
+    if faults:
+        raise ArtefactError(f"{path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    return targets
+
+
+def _to_canonical(click: FileClick, frame: Frame, image: CaseImage) -> Click:
+    x, y, z = click.position
+    if frame == "voxel":
+        affine = image.channels[0].affine
+        at = affine @ (x, y, z, 1.0)
+        x, y, z = float(at[0]), float(at[1]), float(at[2])
+    elif frame == "LPS":
+        x, y = -x, -y
+    return image.click_from_mm((x, y, z), positive=click.positive)
+
+
+def _from_slicer(content: Any) -> dict[str, object]:
+    """Translates 3D Slicer's markups: a list of points is one target, its label ahead of the first '-' the class.
+
+    A control point whose description is "negative" is a negative click.
+    """
+    targets, frames = [], set()
+    for markup in content["markups"]:
+        frames.add({"LPS": "LPS", "0": "RAS", "RAS": "RAS"}[str(markup.get("coordinateSystem", "LPS"))])
+        points = [
+            {
+                "position": [float(value) for value in point["position"]],
+                "positive": str(point.get("description", "")).strip().lower() != "negative",
+            }
+            for point in markup["controlPoints"]
+        ]
+        name = str(markup.get("name") or content.get("name") or "").strip()
+        targets.append({"class_name": name or None, "clicks": points})
+    if len(frames) != 1:
+        raise TypeError(f"its markups use the frames {sorted(frames)}; one is needed")
+    return {"frame": frames.pop(), "targets": targets}
