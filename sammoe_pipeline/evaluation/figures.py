@@ -1,0 +1,215 @@
+"""The report's figures: one function a figure, each drawn without touching matplotlib's global state."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sammoe_pipeline.artefacts import CalibrationPoint
+from sammoe_pipeline.evaluation.comparison import ClassRow
+from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord, case_means
+from sammoe_pipeline.evaluation.style import ACCENT, GENERAL_TASK, INK, MUTED, PALE, RULE, SPECIAL
+from sammoe_pipeline.evaluation.summary import RoutingRow
+from sammoe_pipeline.inference.mixture import GENERAL, expert_key
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WITH_EXPERT, WITHOUT_EXPERT = "classes with an expert", "classes without"
+
+
+def gains(rows: Sequence[ClassRow]) -> Figure:
+    """Draws what each class gained or lost by the mixture, over the general expert at native configuration."""
+    shown = sorted(
+        ((row, row.over_native) for row in rows if row.over_native is not None),
+        key=lambda pair: (pair[0].task is not None, pair[1].mean),
+    )
+    figure, [axes] = _panels(8.6, 0.9 + 0.25 * len(shown))
+    for place, (row, estimate) in enumerate(shown):
+        colour = SPECIAL if row.task is not None else GENERAL_TASK
+        axes.plot([0, 100 * estimate.mean], [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
+        if estimate.interval is not None:
+            low, high = estimate.interval
+            axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.3)
+        axes.plot(100 * estimate.mean, place, "o", color=colour, markersize=5)
+    axes.axvline(0, color=INK, linewidth=0.9)
+    axes.set_yticks(range(len(shown)), [_plain(f"{_short(row.dataset)}: {row.class_name}") for row, _ in shown])
+    axes.set_ylim(-0.7, len(shown) - 0.3)
+    axes.set_xlabel("Mixture minus general expert at native configuration, Dice points")
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
+    _name_groups(axes, {row.task is not None for row, _ in shown})
+    return figure
+
+
+def scatter(cases: Sequence[CaseRecord]) -> Figure:
+    """Draws each case's Dice by the mixture against that by the general expert at native configuration.
+
+    Args:
+        cases: records of one kind of prompt.
+    """
+    special = {(record.dataset, record.class_name) for record in cases if record.task is not None}
+    figure, [axes] = _panels(4.6, 4.6)
+    drawn = set()
+    for has_expert, colour in ((False, GENERAL_TASK), (True, SPECIAL)):
+        points = [
+            (100 * dice["general_native"], 100 * dice["mixture"])
+            for name, by_case in case_means(cases).items()
+            for dice in by_case.values()
+            if (name in special) == has_expert and {"general_native", "mixture"} <= dice.keys()
+        ]
+        if points:
+            drawn.add(has_expert)
+            x, y = np.array(points).T
+            axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.6, markeredgewidth=0)
+    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle="--")
+    axes.set(xlim=(-2, 102), ylim=(-2, 102), xlabel="General expert, native: Dice, %", ylabel="Mixture: Dice, %")
+    axes.set_aspect("equal")
+    axes.grid(color=RULE, linewidth=0.6)
+    _name_groups(axes, drawn)
+    return figure
+
+
+def routing_matrix(rows: Sequence[RoutingRow], experts: Sequence[str]) -> Figure:
+    """Draws who answered whose prompts, as shares of each row.
+
+    Args:
+        rows: the counts.
+        experts: keys of all experts, in the order of the columns.
+    """
+    columns = list(dict.fromkeys([GENERAL, *experts, *(key for row in rows for key in row.chosen)]))
+    counts = np.array([[row.chosen.get(key, 0) for key in columns] for row in rows], dtype=float)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    labels = [f"{_short(row.dataset)}/{row.task}" if row.task else f"{_short(row.dataset)}, no expert" for row in rows]
+    figure, [axes] = _panels(3.2 + 0.62 * len(columns), 1.7 + 0.36 * len(rows))
+    axes.imshow(shares, cmap=_blues(), vmin=0, vmax=1, aspect="auto")
+    for row, column in np.argwhere(counts > 0):
+        share = shares[row, column]
+        axes.text(
+            column, row, f"{100 * share:.0f}", ha="center", va="center", size=8, color="white" if share > 0.55 else INK
+        )
+    axes.set_xticks(
+        range(len(columns)), [_plain(_short(key)) for key in columns], rotation=35, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(rows)), [_plain(label) for label in labels])
+    axes.set_xlabel("Who answered, % of the row's prompts")
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
+def confidences(routing: Sequence[RoutingRecord], threshold: float) -> Figure:
+    """Draws how sure the gate was: of the right expert where there is one, of any expert where there is none."""
+    right = [
+        record.confidences.get(expert_key(record.dataset, record.task), 0.0)
+        for record in routing
+        if record.task is not None
+    ]
+    other = [
+        max((value for key, value in record.confidences.items() if key != GENERAL), default=0.0)
+        for record in routing
+        if record.task is None
+    ]
+    figure, [axes] = _panels(4.6, 3.5)
+    bins = [step / 20 for step in range(21)]
+    for values, colour, words in (
+        (other, GENERAL_TASK, f"{WITHOUT_EXPERT}: surest expert"),
+        (right, SPECIAL, f"{WITH_EXPERT}: their own"),
+    ):
+        if values:
+            axes.hist(values, bins=bins, color=colour, alpha=0.55, label=words)
+    axes.axvline(threshold, color=ACCENT, linewidth=1.3, label=f"threshold {threshold:.2f}")
+    axes.set(xlim=(0, 1), xlabel="Confidence of the gate", ylabel="Prompts")
+    _legend_above(axes)
+    return figure
+
+
+def threshold_curve(calibration: Sequence[CalibrationPoint], threshold: float) -> Figure:
+    """Draws what each threshold did on the calibration cases, which are apart from those of this report."""
+    points = sorted(calibration, key=lambda point: point.threshold)
+    x = [point.threshold for point in points]
+    figure, panels = _panels(8.6, 2.7, number=3)
+    curves = (
+        ("Mean Dice, %", [100 * point.mean_dice for point in points], SPECIAL),
+        ("Lost on general targets, Dice points", [100 * point.general_loss for point in points], ACCENT),
+        ("Answered by an expert, %", [100 * point.expert_share for point in points], MUTED),
+    )
+    for panel, (title, y, colour) in zip(panels, curves, strict=True):
+        panel.plot(x, y, "o-", color=colour, markersize=3, linewidth=1.4)
+        panel.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
+        panel.set_title(title, size=9, color=INK, loc="left")
+        panel.set_xlabel("Threshold")
+        panel.grid(color=RULE, linewidth=0.6)
+    return figure
+
+
+def data_uri(figure: Figure) -> str:
+    """Returns a figure as SVG within an address of its own, so that a page needs no other file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"
+
+
+def _panels(width: float, height: float, number: int = 1) -> tuple[Figure, list[Axes]]:
+    """Returns a figure, in inches, and its panels side by side."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    panels = [figure.add_subplot(1, number, place + 1) for place in range(number)]
+    for axes in panels:
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=8.5, color=RULE, labelcolor=INK)
+        axes.xaxis.label.set(size=9, color=MUTED)
+        axes.yaxis.label.set(size=9, color=MUTED)
+        for side, spine in axes.spines.items():
+            spine.set(visible=side in ("left", "bottom"), color=RULE)
+    return figure, panels
+
+
+def _name_groups(axes: Axes, drawn: Collection[bool]) -> None:
+    """Names the two colours, where both occur."""
+    from matplotlib.lines import Line2D
+
+    if len(set(drawn)) == 2:
+        handles = [
+            Line2D([], [], marker="o", linestyle="", markersize=5, color=SPECIAL, label=WITH_EXPERT),
+            Line2D([], [], marker="o", linestyle="", markersize=5, color=GENERAL_TASK, label=WITHOUT_EXPERT),
+        ]
+        _legend_above(axes, handles=handles, ncols=2)
+
+
+def _legend_above(axes: Axes, **settings: Any) -> None:
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        frameon=False,
+        fontsize=8.5,
+        borderaxespad=0.2,
+        labelcolor=INK,
+        handletextpad=0.4,
+        **settings,
+    )
+
+
+def _blues() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("shares", [PALE, SPECIAL])
+
+
+def _short(name: str) -> str:
+    """Leaves out the number of a dataset: `Dataset004_Hippocampus/anterior` becomes `Hippocampus/anterior`."""
+    return re.sub(r"^Dataset\d{3}_", "", name)
+
+
+def _plain(words: str) -> str:
+    """Keeps matplotlib from reading dollar signs as formulas."""
+    return words.replace("$", r"\$")

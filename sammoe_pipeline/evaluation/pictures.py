@@ -1,0 +1,221 @@
+"""One case in three planes: the image, the truth, and what the general expert and the mixture made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammoe_pipeline.atomic import atomic_path
+from sammoe_pipeline.evaluation.metrics import dice
+from sammoe_pipeline.evaluation.style import GENERAL_LINE, INK, MIXTURE_LINE, MUTED, TRUTH_LINE
+from sammoe_pipeline.evaluation.wording import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+T = TypeVar("T", bound=np.generic)
+
+RADIOLOGICAL = (
+    "Radiological convention: the patient's right is on the left of axial and coronal planes, and the front is on the "
+    "left of sagittal ones."
+)
+
+_PANEL_INCHES = 2.15
+_GAP_INCHES = 0.07
+_LEFT_INCHES, _TOP_INCHES = 0.3, 0.45
+_MARGIN = 0.6
+"""Surroundings on each side, as a share of the largest extent of what is drawn."""
+_LEAST_VOXELS = 24
+"""A side of the shown cube spans at least this many of the coarsest voxels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A case to be drawn.
+
+    Attributes:
+        dataset: its dataset.
+        case: its name.
+        class_name: what is outlined.
+        caption: what there is to see, in words.
+        image: (x, y, z) in RAS+, any intensities.
+        spacing_mm: voxel size along x, y, z.
+        truth: the reference, boolean of the same shape; likewise what follows.
+        general: mask of the general expert.
+        mixture: mask of the mixture.
+    """
+
+    dataset: str
+    case: str
+    class_name: str
+    caption: str
+    image: NDArray[np.floating]
+    spacing_mm: tuple[float, float, float]
+    truth: NDArray[np.bool_]
+    general: NDArray[np.bool_]
+    mixture: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Plane:
+    name: str
+    normal: int
+    across: int
+    """Axis drawn from left to right, highest index first; likewise `up`, drawn from top to bottom."""
+    up: int
+    edges: tuple[str, str, str, str]
+    """What lies left, right, above and below."""
+
+
+_PLANES = (
+    _Plane("Axial", normal=2, across=0, up=1, edges=("R", "L", "A", "P")),
+    _Plane("Coronal", normal=1, across=0, up=2, edges=("R", "L", "S", "I")),
+    _Plane("Sagittal", normal=0, across=1, up=2, edges=("A", "P", "S", "I")),
+)
+
+
+def write_picture_png(path: Path, picture: Picture) -> None:
+    """Draws a case and writes it atomically as PNG.
+
+    Args:
+        path: ends in `.png`.
+        picture: what to draw.
+    """
+    figure = draw_picture(picture)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def draw_picture(picture: Picture) -> Figure:
+    """Draws a case: a row a plane, through the truth's voxel nearest to its centre of mass; a column a mask.
+
+    All panels have one scale in mm. The planes show the surroundings of all three masks, in radiological convention.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    spacing = np.array(picture.spacing_mm)
+    centre = centre_voxel(picture)
+    low, high = _shown_box(picture, centre)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    at, size_mm = centre - low, (high - low) * spacing
+    scale = _PANEL_INCHES / max(size_mm)
+    wide = max(size_mm[plane.across] for plane in _PLANES) * scale
+    heights = [size_mm[plane.up] * scale for plane in _PLANES]
+
+    columns: list[tuple[str, NDArray[np.bool_] | None, str]] = [
+        ("Image", None, INK),
+        ("Truth", picture.truth, TRUTH_LINE),
+        ("General expert", picture.general, GENERAL_LINE),
+        ("Mixture", picture.mixture, MIXTURE_LINE),
+    ]
+    width = _LEFT_INCHES + len(columns) * (wide + _GAP_INCHES)
+    height = _TOP_INCHES + sum(heights) + _GAP_INCHES * len(heights)
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    grey = _grey_window(picture.image[box], at)
+    top = _TOP_INCHES
+    for plane, tall in zip(_PLANES, heights, strict=True):
+        figure.text(
+            0.1 / width, 1 - (top + tall / 2) / height, plane.name, rotation=90, va="center", size=8, color=MUTED
+        )
+        for column, (_, mask, colour) in enumerate(columns):
+            across = size_mm[plane.across] * scale
+            left = _LEFT_INCHES + column * (wide + _GAP_INCHES) + (wide - across) / 2
+            axes = figure.add_axes((left / width, 1 - (top + tall) / height, across / width, tall / height))
+            axes.imshow(
+                _slice(picture.image[box], plane, at),
+                cmap="gray",
+                vmin=grey[0],
+                vmax=grey[1],
+                aspect=spacing[plane.up] / spacing[plane.across],
+                interpolation="bilinear",
+            )
+            axes.set_axis_off()
+            if mask is None:
+                _name_edges(axes, plane.edges)
+                if plane is _PLANES[0]:
+                    _draw_ruler(axes, size_mm[plane.across], spacing[plane.across])
+            else:
+                if mask is not picture.truth:
+                    _outline(axes, _slice(picture.truth[box], plane, at), TRUTH_LINE, 0.7, "dotted")
+                _outline(axes, _slice(mask[box], plane, at), colour, 1.5, "solid")
+        top += tall + _GAP_INCHES
+    for column, (name, mask, _) in enumerate(columns):
+        middle = (_LEFT_INCHES + column * (wide + _GAP_INCHES) + wide / 2) / width
+        figure.text(middle, 1 - 0.19 / height, name, ha="center", va="center", size=9.5, weight="semibold", color=INK)
+        under = ""
+        if mask is not None and mask is not picture.truth:
+            under = f"Dice {percent(dice(mask, picture.truth))} %"
+        figure.text(middle, 1 - 0.36 / height, under, ha="center", va="center", size=8, color=MUTED)
+    return figure
+
+
+def centre_voxel(picture: Picture) -> NDArray[np.int64]:
+    """Returns the voxel that the planes go through.
+
+    That is the voxel of the truth nearest to its centre of mass, so that a curved or paired structure is met by all
+    planes; where the truth is empty, of the mixture's mask, then of the general one's, then the middle of the image.
+    """
+    for mask in (picture.truth, picture.mixture, picture.general):
+        voxels = np.argwhere(mask)
+        if len(voxels):
+            distance = (((voxels - voxels.mean(axis=0)) * picture.spacing_mm) ** 2).sum(axis=1)
+            return np.asarray(voxels[distance.argmin()])
+    return np.array(picture.image.shape, dtype=np.int64) // 2
+
+
+def _shown_box(picture: Picture, centre: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns first and last-plus-one voxels of a cube in mm around all masks, cut off where the image ends."""
+    spacing = np.array(picture.spacing_mm)
+    voxels = np.vstack([np.argwhere(picture.truth | picture.general | picture.mixture), centre[None]])
+    first, last = voxels.min(axis=0), voxels.max(axis=0) + 1
+    side_mm = max(((last - first) * spacing).max() * (1 + 2 * _MARGIN), _LEAST_VOXELS * spacing.max())
+    reach = np.ceil(side_mm / 2 / spacing).astype(np.int64)
+    middle = (first + last) // 2
+    return np.maximum(0, middle - reach), np.minimum(picture.image.shape, middle + reach + 1)
+
+
+def _slice(volume: NDArray[T], plane: _Plane, at: NDArray[np.int64]) -> NDArray[T]:
+    """Returns a plane as rows from top to bottom; of each RAS axis the highest index comes first (left, or on top)."""
+    return np.asarray(np.take(volume, at[plane.normal], axis=plane.normal)[::-1, ::-1].T)
+
+
+def _grey_window(image: NDArray[np.floating], at: NDArray[np.int64]) -> tuple[float, float]:
+    """Returns the intensities shown as black and white: percentiles of the three planes."""
+    shown = np.concatenate([np.take(image, at[plane.normal], axis=plane.normal).ravel() for plane in _PLANES])
+    low, high = np.percentile(shown, [1, 99.5])
+    return float(low), float(high)
+
+
+def _outline(axes: Axes, mask: NDArray[np.generic], colour: str, width: float, style: str) -> None:
+    if not mask.any():
+        return
+    # A ring of background closes outlines that reach the border of the picture.
+    padded = np.pad(mask.astype(float), 1)
+    rows, columns = np.arange(padded.shape[0]) - 1, np.arange(padded.shape[1]) - 1
+    axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)
+
+
+def _name_edges(axes: Axes, edges: Sequence[str]) -> None:
+    places = ((0.03, 0.5, "left", "center"), (0.97, 0.5, "right", "center"), (0.5, 0.98, "center", "top"))
+    for letter, (x, y, ha, va) in zip(edges, (*places, (0.5, 0.02, "center", "bottom")), strict=True):
+        axes.text(x, y, letter, ha=ha, va=va, size=7.5, color="#e8edf2", transform=axes.transAxes)
+
+
+def _draw_ruler(axes: Axes, width_mm: float, spacing_mm: float) -> None:
+    """Draws a bar of a round length, about a quarter of the picture's width, into the lower left corner."""
+    wanted = width_mm / 4
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    end = 0.05 + length / width_mm
+    axes.plot([0.05, end], [0.06, 0.06], color="#e8edf2", linewidth=1.6, transform=axes.transAxes)
+    axes.text(
+        0.05, 0.085, f"{length:g} mm", ha="left", va="bottom", size=6.5, color="#e8edf2", transform=axes.transAxes
+    )

@@ -1,0 +1,166 @@
+"""What an evaluation measures, one record an answer, and its tables `cases.csv` and `routing.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Literal, TypeVar, get_args
+
+from pydantic import Field, ValidationError
+
+from sammoe_pipeline.artefacts import Record
+from sammoe_pipeline.atomic import write_text
+from sammoe_pipeline.errors import ArtefactError
+
+Method = Literal["general_native", "general", "expert", "mixture"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""The foundation in its native configuration; the same in the task's configuration; the class's own expert; the
+mixture, whose gate chooses."""
+
+Prompt = Literal["click", "automatic"]
+"""Clicks simulated from the reference, or what the locator found."""
+
+Name = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+_CONFIDENCE = "confidence "
+
+R = TypeVar("R", bound=Record)
+
+
+class CaseRecord(Record):
+    """One answer to one prompt: how one method segmented one class in one held-out case."""
+
+    dataset: Name
+    case: Name
+    fold: int
+    class_name: Name
+    task: Name | None
+    """Task whose expert serves the class; None where the general expert does."""
+    configuration: Name
+    """In which this method saw the case."""
+    method: Method
+    prompt: Prompt
+    clicks: int
+    seed: int
+    dice: Share | None
+    """On the original grid; None where both the reference and the mask are empty."""
+    seen_by_foundation: bool
+    """Whether the foundation was trained on the dataset."""
+    seconds: float
+
+
+class RoutingRecord(Record):
+    """What the gate decided for one prompt."""
+
+    dataset: Name
+    case: Name
+    fold: int
+    class_name: Name
+    task: Name | None
+    seed: int
+    chosen: Name
+    """Key of the expert that answered, or "general"."""
+    confidences: dict[Name, float]
+    """By expert key, and of "general"; an expert that was no candidate is left out."""
+
+
+ClassName = tuple[str, str]
+"""Dataset and class."""
+
+
+def case_means(cases: Iterable[CaseRecord]) -> dict[ClassName, dict[str, dict[Method, float]]]:
+    """Averages Dice over the seeds and targets of a case, so that each case counts once however often it was asked.
+
+    Args:
+        cases: records of one kind of prompt.
+
+    Returns:
+        By class, then by case, the mean Dice of each method; without methods that have no number there, since reference
+        and answers are all empty.
+    """
+    collected: dict[ClassName, dict[str, dict[Method, list[float]]]] = {}
+    for record in cases:
+        methods = collected.setdefault((record.dataset, record.class_name), {}).setdefault(record.case, {})
+        if record.dice is not None:
+            methods.setdefault(record.method, []).append(record.dice)
+    return {
+        name: {case: {method: fmean(dice) for method, dice in found.items()} for case, found in by_case.items()}
+        for name, by_case in collected.items()
+    }
+
+
+def write_cases(path: Path, cases: Sequence[CaseRecord]) -> None:
+    """Writes `cases.csv` atomically: a line a record, an empty cell for None."""
+    _write(path, list(CaseRecord.model_fields), [record.model_dump() for record in cases])
+
+
+def read_cases(path: Path) -> list[CaseRecord]:
+    """Reads `cases.csv` back, exactly as it was written.
+
+    Raises:
+        ArtefactError: the file is missing, has other columns, or a cell that does not fit its column.
+    """
+    columns = list(CaseRecord.model_fields)
+    return [_parse(CaseRecord, row, path, number) for number, row in _read(path, columns)]
+
+
+def write_routing(path: Path, routing: Sequence[RoutingRecord]) -> None:
+    """Writes `routing.csv` atomically: a line a record, a column an expert with the gate's confidence in it."""
+    experts = sorted({key for record in routing for key in record.confidences})
+    columns = [name for name in RoutingRecord.model_fields if name != "confidences"]
+    rows = [
+        record.model_dump(exclude={"confidences"})
+        | {f"{_CONFIDENCE}{key}": value for key, value in record.confidences.items()}
+        for record in routing
+    ]
+    _write(path, [*columns, *(f"{_CONFIDENCE}{key}" for key in experts)], rows)
+
+
+def read_routing(path: Path) -> list[RoutingRecord]:
+    """Reads `routing.csv` back, exactly as it was written.
+
+    Raises:
+        ArtefactError: the file is missing, has other columns, or a cell that does not fit its column.
+    """
+    records = []
+    for number, row in _read(path, [name for name in RoutingRecord.model_fields if name != "confidences"]):
+        fields: dict[str, object] = {name: cell for name, cell in row.items() if not name.startswith(_CONFIDENCE)}
+        fields["confidences"] = {
+            name.removeprefix(_CONFIDENCE): cell
+            for name, cell in row.items()
+            if name.startswith(_CONFIDENCE) and cell is not None
+        }
+        records.append(_parse(RoutingRecord, fields, path, number))
+    return records
+
+
+def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _read(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str | None]]]:
+    """Returns each row with the number of its last line; an empty cell is None."""
+    if not path.is_file():
+        raise ArtefactError(f"{path} does not exist. Run sammoe_evaluate first.")
+    with path.open(encoding="utf-8", newline="") as file:
+        table = csv.DictReader(file, restkey="cells beyond the columns")
+        if missing := [name for name in columns if name not in (table.fieldnames or [])]:
+            raise ArtefactError(f"{path} lacks the columns {', '.join(missing)}. Run sammoe_evaluate again.")
+        return [(table.line_num, {name: cell or None for name, cell in row.items()}) for row in table]
+
+
+def _parse(model: type[R], fields: Mapping[str, object], path: Path, line: int) -> R:
+    try:
+        # Cells are text, so here alone numbers may be read from strings.
+        return model.model_validate(fields, strict=False)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ArtefactError(f"{path}, line {line}: {faults}. Run sammoe_evaluate again.") from error
