@@ -1,0 +1,121 @@
+"""The command `sammoe_plan_and_preprocess`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, positive_int, run_command
+from sammoe_pipeline.errors import SammoeError
+
+_DESCRIPTION = """\
+Check raw datasets, measure what they are like, split them into folds, decide which classes need an expert and in which
+resolution, and prepare the arrays. Run again, the command does only what is missing and keeps what you edited in
+splits_final.json and sammoe_plan.json."""
+
+_EXAMPLES = """\
+examples:
+  sammoe_plan_and_preprocess -d 4
+  sammoe_plan_and_preprocess -d 4 901 --foundation tiny -np 4"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`sammoe_plan_and_preprocess`: plans and prepares datasets.
+
+    Returns:
+        The exit code: 0 when done, 1 after a user's mistake; with several datasets, after all others were done.
+    """
+    arguments = _parser().parse_args(argv)
+    return run_command(lambda: _run(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sammoe_plan_and_preprocess",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-d", nargs="+", required=True, metavar="ID", help="datasets, by ID or name")
+    parser.add_argument(
+        "--foundation",
+        metavar="NAME",
+        help="foundation, by name or folder (default: $sammoe_default_foundation or tiny)",
+    )
+    parser.add_argument(
+        "--num_folds", type=positive_int, metavar="N", help="folds (default: 5, fewer for few patients)"
+    )
+    parser.add_argument(
+        "--expert_threshold",
+        type=_dice,
+        metavar="X",
+        help="mean Dice from which the general expert serves a class itself (default: 0.8)",
+    )
+    parser.add_argument("--seed", type=_seed, metavar="N", help="of splits, chosen cases and clicks (default: 0)")
+    parser.add_argument("--replan", action="store_true", help="make fingerprint and plan anew; splits are kept")
+    parser.add_argument("-device", choices=("cuda", "cpu"), help="default: cuda where there is one, else cpu")
+    add_workers_argument(parser)
+    add_folder_arguments(parser)
+    return parser
+
+
+def _dice(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 1")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from planning.stages import Wishes, plan_and_preprocess
+    from planning.table import plan_table
+    from sammoe_pipeline.device import choose_device
+    from sammoe_pipeline.foundations import find_foundation
+    from sammoe_pipeline.paths import find_dataset, find_folders
+
+    folders = find_folders(raw=arguments.raw, preprocessed=arguments.preprocessed, results=arguments.results)
+    foundation = find_foundation(arguments.foundation, folders.results)
+    device = choose_device(arguments.device)
+    wishes = Wishes(num_folds=arguments.num_folds, expert_threshold=arguments.expert_threshold, seed=arguments.seed)
+    to_train: list[str] = []
+    failures: list[SammoeError] = []
+    for dataset in arguments.d:
+        try:
+            plan = plan_and_preprocess(
+                folders.raw / find_dataset(folders.raw, dataset),
+                folders.preprocessed,
+                foundation,
+                wishes,
+                replan=arguments.replan,
+                device=device,
+                workers=arguments.num_processes,
+            )
+        except SammoeError as error:
+            failures.append(error)
+            continue
+        sys.stdout.write(f"\n{plan_table(plan)}")
+        if plan.tasks:
+            to_train.append(dataset)
+    if len(failures) < len(arguments.d):
+        flags = _same_flags(arguments)
+        commands = [f"sammoe_train_expert -d {shlex.quote(dataset)}{flags}" for dataset in to_train]
+        next_command("\n  ".join(commands or [f"sammoe_train_gate{flags}"]))
+    if len(arguments.d) == 1 and failures:
+        raise failures[0]
+    if failures:
+        listed = "\n".join(str(error) for error in failures)
+        raise SammoeError(f"{len(failures)} of {len(arguments.d)} datasets failed, the others are done.\n{listed}")
+
+
+def _same_flags(arguments: argparse.Namespace) -> str:
+    """Returns the flags that the next command needs to find the same folders and foundation."""
+    flags = {name: getattr(arguments, name) for name in ("foundation", "preprocessed", "results")}
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in flags.items() if value)

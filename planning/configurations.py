@@ -1,0 +1,151 @@
+"""Ways to show a case to the network: which are worth a try for a class, and what each could reach at best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from planning.case_labels import CaseLabels
+from sammoe_pipeline.artefacts import ClassFingerprint, Configuration, DatasetFingerprint
+from sammoe_pipeline.foundations import NATIVE
+from sammoe_pipeline.parallel import run_jobs
+from sammoe_pipeline.raw_dataset import RawCase
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REFINEMENTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""By how much a candidate is finer than the foundation's own spacing."""
+EXTENT_IN_VIEW = 0.75
+"""Share of a class's largest extent that a window should show."""
+THICKNESSES_IN_VIEW = 4
+"""A window that shows so many thicknesses of a class can follow it, however long it is."""
+CEILING_CASES = 6
+_MARGIN_CELLS = 2
+_DIGITS = 4
+
+
+def propose_configurations(native: Configuration, fingerprint: DatasetFingerprint) -> dict[str, Configuration]:
+    """Lists candidates for a dataset, native first, then from coarse to fine, then the other channels.
+
+    Finer spacings go down to the image's own, and one step further: the decoder's mask grid is coarser than the image,
+    so a magnified image can be worth it.
+
+    Args:
+        native: the foundation's own configuration.
+        fingerprint: of the dataset.
+    """
+    image_mm = median(min(case.spacing_mm) for case in fingerprint.cases)
+    candidates = [native]
+    for refinement in REFINEMENTS:
+        spacing = round(native.spacing_mm / refinement, _DIGITS)
+        candidates.append(Configuration(name=f"{spacing:g}mm", spacing_mm=spacing, patch_size=native.patch_size))
+        if spacing < image_mm * (1 - 1e-3):
+            break
+    candidates += [
+        native.model_copy(update={"name": f"{NATIVE}_channel{channel}", "channel": channel})
+        for channel in range(1, len(fingerprint.channels))
+    ]
+    return {candidate.name: candidate for candidate in candidates}
+
+
+def fitting_configurations(
+    candidates: Mapping[str, Configuration], measured: ClassFingerprint
+) -> dict[str, Configuration]:
+    """Keeps the candidates whose window shows enough of a class; those at the native spacing always stay."""
+    needed_mm = min(EXTENT_IN_VIEW * max(measured.extent_mm), THICKNESSES_IN_VIEW * measured.thickness_mm)
+    native_mm = candidates[NATIVE].spacing_mm
+    return {
+        name: candidate
+        for name, candidate in candidates.items()
+        if candidate.spacing_mm == native_mm or candidate.patch_size * candidate.spacing_mm >= needed_mm
+    }
+
+
+def mask_size_of(builder: str) -> int:
+    """Returns the side of the mask, in cells, that a network decodes.
+
+    Args:
+        builder: a name in `sammoe_pipeline.model.BUILDERS`.
+    """
+    import torch
+
+    from sammoe_pipeline.model import build_sam_med3d
+
+    with torch.device("meta"):
+        return build_sam_med3d(builder).mask_size
+
+
+def mask_grid_ceiling(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], cell_mm: float) -> float:
+    """Returns the Dice that is left when a mask is averaged down to a grid of cells and interpolated back.
+
+    Args:
+        mask: (x, y, z), with some surroundings.
+        spacing_mm: of the mask.
+        cell_mm: side of a cell.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    truth = torch.from_numpy(np.ascontiguousarray(mask))
+    cells = [max(1, round(n * mm / cell_mm)) for n, mm in zip(mask.shape, spacing_mm, strict=True)]
+    averaged = F.interpolate(truth[None, None].float(), size=cells, mode="area")
+    back = F.interpolate(averaged, size=mask.shape, mode="trilinear", align_corners=False)[0, 0] > 0.5
+    return 2 * int((back & truth).sum()) / max(1, int(back.sum()) + int(truth.sum()))
+
+
+@dataclass(frozen=True)
+class CeilingJob:
+    """One case, and the classes and candidates to measure in it.
+
+    Attributes:
+        case: whose label map is read.
+        labels: label values of each class.
+        candidates: by class.
+        mask_size: side of the decoder's mask, in cells.
+    """
+
+    case: RawCase
+    labels: dict[str, tuple[int, ...]]
+    candidates: dict[str, dict[str, Configuration]]
+    mask_size: int
+
+
+def measure_ceilings(jobs: Sequence[CeilingJob], *, workers: int) -> dict[str, dict[str, float]]:
+    """Measures what each candidate could reach at best, from labels alone.
+
+    Args:
+        jobs: one a case.
+        workers: processes.
+
+    Returns:
+        Mean Dice over the cases that have the class, by class and candidate.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for result in run_jobs(_ceilings_of_case, jobs, workers=workers, description="Ceilings"):
+        for name, ceilings in result.items():
+            for candidate, dice in ceilings.items():
+                found.setdefault(name, {}).setdefault(candidate, []).append(dice)
+    return {
+        name: {candidate: round(mean(values), _DIGITS) for candidate, values in ceilings.items()}
+        for name, ceilings in found.items()
+    }
+
+
+def _ceilings_of_case(job: CeilingJob) -> dict[str, dict[str, float]]:
+    labels = CaseLabels.of(job.case)
+    found: dict[str, dict[str, float]] = {}
+    for name, candidates in job.candidates.items():
+        for candidate in candidates.values():
+            cell_mm = candidate.spacing_mm * candidate.patch_size / job.mask_size
+            box = labels.box(job.labels[name], margin=math.ceil(_MARGIN_CELLS * cell_mm / min(labels.spacing_mm)))
+            if box is not None:
+                mask = labels.mask(job.labels[name], box)
+                dice = mask_grid_ceiling(mask, labels.spacing_mm, cell_mm)
+                found.setdefault(name, {})[candidate.name] = dice
+    return found

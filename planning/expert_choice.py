@@ -1,0 +1,202 @@
+"""How well the general expert does, in which configuration it does best, and whether a class needs its own expert."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planning.case_labels import CaseLabels, component_masks
+from sammoe_pipeline.artefacts import CandidateEvidence, Configuration
+from sammoe_pipeline.clicks import Click, first_click
+from sammoe_pipeline.foundations import NATIVE, Foundation
+from sammoe_pipeline.image_io import read_volume
+from sammoe_pipeline.raw_dataset import RawCase, RawDataset
+
+if TYPE_CHECKING:
+    from sammoe_pipeline.inference.case_image import CaseImage
+    from sammoe_pipeline.inference.encoded_image import EncodedImage
+
+MEASURED_CASES = 4
+CEILING_LOSS = 0.1
+"""A candidate whose ceiling is further below the best one is not measured."""
+CLEAR_LEAD = 0.03
+"""A larger difference in Dice decides between candidates."""
+EQUAL_CEILINGS = 0.02
+"""Ceilings that differ by less count as equal."""
+MOST_COMPONENTS = 5
+"""Components that are clicked on in a case, the largest ones."""
+_DIGITS = 4
+
+TargetKind = Literal["class", "component"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What to measure for one class.
+
+    Attributes:
+        values: its label values.
+        target: what one click points at.
+        cases: names of the cases to measure on.
+        candidates: configurations to measure.
+    """
+
+    values: tuple[int, ...]
+    target: TargetKind
+    cases: tuple[str, ...]
+    candidates: tuple[Configuration, ...]
+
+
+def worth_measuring(ceilings: Mapping[str, float]) -> list[str]:
+    """Returns the candidates whose ceiling is not clearly below the best."""
+    best = max(ceilings.values(), default=0.0)
+    return [name for name, ceiling in ceilings.items() if best - ceiling <= CEILING_LOSS]
+
+
+def measure_general_expert(
+    raw: RawDataset, foundation: Foundation, measurements: Mapping[str, Measurement], *, seed: int, device: str
+) -> dict[str, dict[str, list[float]]]:
+    """Segments targets of a few cases from one click with the foundation as it is.
+
+    Cases are read one at a time, and a window that several classes look at is embedded once.
+
+    Args:
+        raw: the dataset.
+        foundation: whose general expert answers.
+        measurements: by class.
+        seed: of the clicks; each case and class has its own draw.
+        device: such as "cpu".
+
+    Returns:
+        Dice on the original grid of each case, by class and candidate.
+    """
+    from tqdm import tqdm
+
+    from sammoe_pipeline.inference.case_image import CaseImage
+    from sammoe_pipeline.inference.encoded_image import EncodedImage
+
+    model = foundation.load_model(device)
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in measurements}
+    total = sum(len(wanted.cases) * len(wanted.candidates) for wanted in measurements.values())
+    with tqdm(total=total, desc="General expert", unit="target", disable=None) as bar:
+        for case in raw.training_cases:
+            here = {name: wanted for name, wanted in measurements.items() if case.name in wanted.cases}
+            if not here:
+                continue
+            image = CaseImage([read_volume(path) for path in case.images])
+            labels = CaseLabels.of(case)
+            targets = {name: _Target.of(labels, wanted, _rng(seed, case, name)) for name, wanted in here.items()}
+            valid = labels.labels != (-1 if raw.ignore is None else raw.ignore)
+            configurations = {c.name: c for wanted in here.values() for c in wanted.candidates}
+            for configuration in configurations.values():
+                encoded = EncodedImage(
+                    image.in_configuration(configuration), model=model, normalisation=foundation.card.normalisation
+                )
+                for name, wanted in here.items():
+                    if configuration in wanted.candidates:
+                        dice = _dice(targets[name], image, configuration, encoded, valid)
+                        found[name].setdefault(configuration.name, []).append(dice)
+                        bar.update()
+    return found
+
+
+def _rng(seed: int, case: RawCase, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(case.name.encode()), zlib.crc32(name.encode())])
+
+
+@dataclass(frozen=True)
+class _Target:
+    clicks: tuple[Click, ...]
+    """One for each thing that is segmented by itself; the answer is their union."""
+    truth: NDArray[np.bool_]
+    """(x, y, z), on the canonical grid of the image."""
+
+    @classmethod
+    def of(cls, labels: CaseLabels, wanted: Measurement, rng: np.random.Generator) -> _Target:
+        truth = np.zeros(labels.labels.shape, dtype=np.bool_)
+        box = labels.box(wanted.values, margin=1)
+        assert box is not None, "only cases that have the class are measured"
+        mask = labels.mask(wanted.values, box)
+        parts = [mask]
+        if wanted.target == "component":
+            components, numbers = component_masks(mask)
+            parts = [components == number for number in numbers[:MOST_COMPONENTS]]
+        clicks = []
+        for part in parts:
+            click = first_click(part, rng)
+            assert click is not None, "no component is empty"
+            x, y, z = (at + side.start for at, side in zip(click.position, box, strict=True))
+            clicks.append(Click(position=(x, y, z)))
+            truth[box] |= part
+        return cls(clicks=tuple(clicks), truth=truth)
+
+
+def _dice(
+    target: _Target,
+    image: CaseImage,
+    configuration: Configuration,
+    encoded: EncodedImage,
+    valid: NDArray[np.bool_],
+) -> float:
+    from sammoe_pipeline.inference.segment import segment
+
+    found = np.zeros(image.shape, dtype=np.bool_)
+    for click in target.clicks:
+        answer = segment(encoded, [image.click_in_configuration(click, configuration)]).on(image.shape)
+        found[answer.box] |= answer.logits.numpy() > 0
+    found &= valid
+    return 2 * int((found & target.truth).sum()) / (int(found.sum()) + int(target.truth.sum()))
+
+
+def evidence_of(ceilings: Mapping[str, float], dice: Mapping[str, Sequence[float]]) -> dict[str, CandidateEvidence]:
+    """Puts together what is known of each candidate of one class."""
+    return {
+        name: CandidateEvidence(
+            ceiling=ceiling,
+            dice=round(mean(dice[name]), _DIGITS) if dice.get(name) else None,
+            targets=len(dice.get(name, ())),
+        )
+        for name, ceiling in ceilings.items()
+    }
+
+
+def choose_configuration(evidence: Mapping[str, CandidateEvidence]) -> tuple[str, str]:
+    """Chooses the configuration of one class.
+
+    A clear lead in Dice decides; otherwise the higher ceiling; otherwise native, which the foundation knows best, or
+    the coarsest, which sees most.
+
+    Args:
+        evidence: by candidate, native first, then from coarse to fine.
+
+    Returns:
+        The configuration's name, and why it was chosen.
+    """
+    measured = {name: found.dice for name, found in evidence.items() if found.dice is not None}
+    if not measured:
+        return NATIVE, f"no training case of fold 0 has it, so {NATIVE} is taken unmeasured"
+    if len(evidence) == 1:
+        return NATIVE, f"{NATIVE} is the only spacing that shows enough of it"
+    best = max(measured, key=lambda name: measured[name])
+    contenders = [name for name, dice in measured.items() if measured[best] - dice <= CLEAR_LEAD]
+    if len(measured) == 1:
+        others = max(found.ceiling for name, found in evidence.items() if name != best)
+        return best, f"only {best} can draw it: ceiling {evidence[best].ceiling:.2f}, next {others:.2f}"
+    if len(contenders) == 1:
+        second = max(dice for name, dice in measured.items() if name != best)
+        return best, f"{best} has the clearly best Dice of the general expert: {measured[best]:.2f}, next {second:.2f}"
+    top = max(evidence[name].ceiling for name in contenders)
+    equal = [name for name in contenders if top - evidence[name].ceiling < EQUAL_CEILINGS]
+    chosen, ceiling = equal[0], evidence[equal[0]].ceiling
+    if len(equal) == 1:
+        return chosen, f"{chosen} has the highest ceiling ({ceiling:.2f}) where the general expert does equally well"
+    return (
+        chosen,
+        f"no other candidate is clearly better than {chosen}: ceiling {ceiling:.2f}, Dice {measured[chosen]:.2f}",
+    )

@@ -1,0 +1,158 @@
+"""From a raw dataset to a planned and prepared one, step by step; each step does only what is missing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from planning.fingerprint import digest_of_raw, take_fingerprint
+from planning.planner import check_plan, make_plan
+from planning.splits import DEFAULT_FOLDS, check_splits, fold_count, make_splits
+from sammoe_pipeline.artefacts import DatasetFingerprint, Plan, Splits
+from sammoe_pipeline.atomic import write_bytes
+from sammoe_pipeline.errors import ArtefactError, UsageError
+from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.paths import DATASET_JSON, PreprocessedDataset
+from sammoe_pipeline.preprocessing import prepare_dataset
+from sammoe_pipeline.raw_dataset import RawDataset, read_raw_dataset
+from sammoe_pipeline.verify import verify_raw_dataset
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_THRESHOLD = 0.8
+DEFAULT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user may say about a plan; None leaves it to what is there already, or to the default.
+
+    Attributes:
+        num_folds: folds to split into.
+        expert_threshold: Dice from which the general expert is good enough.
+        seed: of everything random.
+    """
+
+    num_folds: int | None = None
+    expert_threshold: float | None = None
+    seed: int | None = None
+
+
+def plan_and_preprocess(
+    folder: Path,
+    preprocessed: Path,
+    foundation: Foundation,
+    wishes: Wishes,
+    *,
+    replan: bool,
+    device: str,
+    workers: int,
+) -> Plan:
+    """Checks, measures, splits, plans and prepares one dataset.
+
+    Args:
+        folder: the raw dataset's.
+        preprocessed: root of preprocessed datasets.
+        foundation: that experts are to be finetuned from.
+        wishes: about folds, threshold and seed.
+        replan: make fingerprint and plan anew; the splits stay.
+        device: to run the foundation on.
+        workers: processes.
+
+    Raises:
+        DatasetFaultsError: the raw data, or the splits, have faults; all are named.
+        ArtefactError: the raw data or the foundation changed since they were planned, or a file was edited into
+            something that cannot be used.
+        UsageError: a wish contradicts what is there, or there are too few patients.
+    """
+    target = PreprocessedDataset(root=preprocessed, dataset=folder.name, foundation=foundation.card.name)
+    is_new = replan or not target.fingerprint.is_file()
+    if is_new:
+        verify_raw_dataset(folder, workers=workers)
+    raw = read_raw_dataset(folder)
+    if foundation.card.for_research_only and not _is_phantom(folder):
+        logger.warning(
+            "%s: foundation '%s' is for learning and tests; do not expect good masks on real scans.",
+            raw.name,
+            foundation.card.name,
+        )
+    fingerprint = take_fingerprint(raw, workers=workers) if is_new else _unchanged_fingerprint(raw, target.fingerprint)
+    if is_new:
+        _save(fingerprint, target.fingerprint)
+    splits = _splits(raw, fingerprint, target.splits, wishes)
+    if target.plan.is_file() and not replan:
+        plan = Plan.load(target.plan)
+        check_plan(plan, raw, foundation, splits, raw_digest=fingerprint.raw_digest)
+        _refuse_contradiction(plan, wishes)
+    else:
+        plan = make_plan(
+            raw,
+            fingerprint,
+            splits,
+            foundation,
+            expert_threshold=DEFAULT_THRESHOLD if wishes.expert_threshold is None else wishes.expert_threshold,
+            seed=_seed(wishes),
+            device=device,
+            workers=workers,
+        )
+        _save(plan, target.plan)
+    write_bytes(target.dataset_json, (folder / DATASET_JSON).read_bytes())
+    prepare_dataset(raw, target, list(plan.configurations.values()), workers=workers)
+    return plan
+
+
+def _unchanged_fingerprint(raw: RawDataset, path: Path) -> DatasetFingerprint:
+    fingerprint = DatasetFingerprint.load(path)
+    if fingerprint.raw_digest != digest_of_raw(raw):
+        raise ArtefactError(
+            f"{raw.folder} changed since {path} was made. Add --replan to make fingerprint and plan anew; experts that "
+            f"are trained already then belong to the old data."
+        )
+    return fingerprint
+
+
+def _splits(raw: RawDataset, fingerprint: DatasetFingerprint, path: Path, wishes: Wishes) -> Splits:
+    """Keeps the folds that are there, which may be the user's own, or makes them."""
+    if not path.is_file():
+        splits = make_splits(
+            raw.patients,
+            {case.case: case.classes for case in fingerprint.cases},
+            num_folds=fold_count(len(set(raw.patients.values())), wishes.num_folds or DEFAULT_FOLDS),
+            seed=_seed(wishes),
+        )
+        _save(splits, path)
+        return splits
+    splits = Splits.load(path)
+    check_splits(splits, raw.patients, path)
+    if wishes.num_folds is not None and len(splits.folds) != fold_count(
+        len(set(raw.patients.values())), wishes.num_folds
+    ):
+        raise UsageError(
+            f"--num_folds {wishes.num_folds}: {path} has {len(splits.folds)} folds already. Leave the flag out, or "
+            f"remove that file and add --replan."
+        )
+    return splits
+
+
+def _refuse_contradiction(plan: Plan, wishes: Wishes) -> None:
+    for flag, wanted, planned in (
+        ("--expert_threshold", wishes.expert_threshold, plan.expert_threshold),
+        ("--seed", wishes.seed, plan.seed),
+    ):
+        if wanted is not None and wanted != planned:
+            raise UsageError(f"{flag} {wanted}: the plan was made with {planned}. Add --replan to plan anew.")
+
+
+def _save(artefact: DatasetFingerprint | Splits | Plan, path: Path) -> None:
+    artefact.save(path)
+    logger.info("Wrote %s", path)
+
+
+def _seed(wishes: Wishes) -> int:
+    return DEFAULT_SEED if wishes.seed is None else wishes.seed
+
+
+def _is_phantom(folder: Path) -> bool:
+    return "phantoms" in json.loads((folder / DATASET_JSON).read_text(encoding="utf-8"))

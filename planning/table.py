@@ -1,0 +1,36 @@
+"""A plan in words, to be read in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sammoe_pipeline.artefacts import ClassPlan, Plan
+
+
+def plan_table(plan: Plan) -> str:
+    """Returns what a plan decides: classes with their evidence and reasons, then tasks and budget."""
+    rows: list[tuple[str, ...]] = [("class", "configuration", "target", "ceiling", "general Dice", "answered by")]
+    rows += [_row(name, chosen) for name, chosen in plan.classes.items()]
+    lines = [f"Plan for {plan.dataset} on foundation '{plan.foundation}'", "", *_aligned(rows), ""]
+    lines += [f"  {name}: {chosen.reason}." for name, chosen in plan.classes.items()]
+    lines += ["", f"Folds: {plan.num_folds}. The locator looks for all classes at {plan.locator_configuration}."]
+    lines += [f"Expert '{t.name}' at {t.configuration}: {', '.join(t.classes)}." for t in plan.tasks]
+    if plan.tasks:
+        budget = plan.training
+        mirrored = "mirrored left to right" if budget.mirror_axes else "never mirrored"
+        lines.append(f"Each trains on {budget.views} views, {mirrored}, for {budget.iterations} iterations a fold.")
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, chosen: ClassPlan) -> tuple[str, ...]:
+    found = chosen.evidence.get(chosen.configuration)
+    ceiling = "-" if found is None else f"{found.ceiling:.2f}"
+    dice = "-" if found is None or found.dice is None else f"{found.dice:.2f}"
+    return name, chosen.configuration, chosen.target, ceiling, dice, chosen.task or "general expert"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        ("  " + "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True))).rstrip() for row in rows
+    ]
