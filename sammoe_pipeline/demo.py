@@ -111,10 +111,10 @@ def _run_stage(stage: list[str], settings: dict[str, str]) -> None:
 
 
 def _show_results(folder: Path) -> None:
-    from sammoe_pipeline.evaluation.summary import Summary, markdown_table
+    from sammoe_pipeline.evaluation.summary import EvaluationSummary, markdown_table
 
     evaluation = Results(root=folder / RESULTS, foundation=FOUNDATION).mixture(MIXTURE) / EVALUATION
-    _say("\n" + markdown_table(Summary.load(evaluation / SUMMARY_JSON)))
+    _say("\n" + markdown_table(EvaluationSummary.load(evaluation / SUMMARY_JSON)))
     _say(f"\nReport with pictures: {evaluation / REPORT_HTML}")
     _say(f"Label maps of scans that no stage had seen, made without prompts: {folder / PREDICTIONS}")
 
