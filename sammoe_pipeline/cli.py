@@ -5,30 +5,42 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sammoe_pipeline.command import add_folder_arguments, next_command, run_command
+from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, positive_int, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sammoe_pipeline.foundations import Foundation
+    from sammoe_pipeline.paths import Folders
+    from sammoe_pipeline.planned_dataset import PlannedDataset
+    from sammoe_pipeline.raw_dataset import RawDataset
 
 
 def pretrain(argv: list[str] | None = None) -> int:
     """`sammoe_pretrain`: trains a foundation."""
-    parser = argparse.ArgumentParser(
-        prog="sammoe_pretrain",
-        description="Train a foundation (encoder, prompt encoder, general decoder) on raw datasets with simulated "
-        "clicks. Datasets join in the order given: give the easiest first. The same command continues a stopped run.",
-        epilog="example: sammoe_pretrain -d 801 802 803 --name mine --exclude_classes spinal_cord esophagus",
+    parser = _parser(
+        "sammoe_pretrain",
+        "Train a foundation (encoder, prompt encoder, general decoder) on raw datasets with simulated clicks. "
+        "Datasets join in the order given: give the easiest first. The same command continues a stopped run.",
+        "sammoe_pretrain -d 801 802 803 --name mine --exclude_classes spinal_cord esophagus",
     )
     parser.add_argument("-d", nargs="+", required=True, metavar="ID", help="datasets to train on, easiest first")
     parser.add_argument("--name", required=True, help="name of the new foundation")
-    parser.add_argument("--builder", default="tiny", help="network to build (default: tiny)")
+    parser.add_argument("--builder", default="tiny", help="network to build: tiny or vit_b (default: tiny)")
     parser.add_argument("--spacing", type=float, default=3.0, metavar="MM", help="native spacing (default: 3.0)")
-    parser.add_argument("--iterations", type=int, default=12000, help="optimiser steps (default: 12000)")
-    parser.add_argument("--batch_size", type=int, default=8, help="views a step (default: 8)")
-    parser.add_argument("--targets_per_view", type=int, default=2, help="structures clicked on in a view (default: 2)")
-    parser.add_argument("--learning_rate", type=float, default=5e-4, help="highest learning rate (default: 5e-4)")
+    parser.add_argument("--iterations", type=positive_int, default=4000, help="optimiser steps (default: 4000)")
+    parser.add_argument("--batch_size", type=positive_int, default=8, help="views a step (default: 8)")
+    parser.add_argument("--targets_per_view", type=positive_int, default=2, help="clicked structures (default: 2)")
+    parser.add_argument("--learning_rate", type=float, default=6e-4, help="highest learning rate (default: 6e-4)")
     parser.add_argument(
         "--recolour_probability",
         type=float,
         default=0.4,
+        metavar="P",
         help="share of views whose structures all get random intensities (default: 0.4)",
     )
     parser.add_argument(
@@ -39,19 +51,20 @@ def pretrain(argv: list[str] | None = None) -> int:
         help="classes never clicked on, as CLASS or DatasetXXX_Name:CLASS: they stay new to the foundation",
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    _add_execution_arguments(parser)
+    _add_device_argument(parser)
+    add_workers_argument(parser)
     add_folder_arguments(parser)
     arguments = parser.parse_args(argv)
 
     def body() -> None:
         from sammoe_pipeline.device import choose_device
-        from sammoe_pipeline.paths import PreprocessedDataset, Results, find_dataset, find_folders
+        from sammoe_pipeline.paths import PreprocessedDataset, Results, find_dataset
         from sammoe_pipeline.preprocessing import prepare_dataset
         from sammoe_pipeline.raw_dataset import read_raw_dataset
         from sammoe_pipeline.training import pretrain as training
 
         device = choose_device(arguments.device)
-        folders = find_folders(raw=arguments.raw, preprocessed=arguments.preprocessed, results=arguments.results)
+        folders = _folders(arguments)
         settings = training.PretrainSettings(
             name=arguments.name,
             builder=arguments.builder,
@@ -70,7 +83,7 @@ def pretrain(argv: list[str] | None = None) -> int:
             raw = read_raw_dataset(folders.raw / find_dataset(folders.raw, dataset))
             target = PreprocessedDataset(root=folders.preprocessed, dataset=raw.name, foundation=settings.name)
             configuration = training.pretraining_configuration(settings)
-            prepare_dataset(raw, target, [configuration], workers=arguments.np)
+            prepare_dataset(raw, target, [configuration], workers=arguments.num_processes)
             names = [case.name for case in raw.training_cases]
             sources.append(training.open_source(target, names, raw.labels, settings.excluded_classes))
         folder = training.pretrain(
@@ -86,6 +99,287 @@ def pretrain(argv: list[str] | None = None) -> int:
     return run_command(body)
 
 
-def _add_execution_arguments(parser: argparse.ArgumentParser) -> None:
+def train_expert(argv: list[str] | None = None) -> int:
+    """`sammoe_train_expert`: finetunes the experts of a dataset and fits its locator."""
+    parser = _parser(
+        "sammoe_train_expert",
+        "Finetune one mask decoder for each task of a dataset's plan, and fit the locator that prompts for it. The "
+        "foundation stays as it is. A stopped run goes on where it was; what is finished is skipped.",
+        "sammoe_train_expert -d 4 -f 0 1",
+    )
+    parser.add_argument("-d", required=True, metavar="ID", help="dataset, by ID or name")
+    parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds, or all (default: all)")
+    parser.add_argument("--task", nargs="+", metavar="NAME", help="tasks of the plan (default: all, and the locator)")
+    parser.add_argument("--c", action="store_true", help="continue; an error if there is nothing to continue")
+    _add_foundation_argument(parser)
+    _add_device_argument(parser)
+    add_folder_arguments(parser, only=("preprocessed", "results"))
+    arguments = parser.parse_args(argv)
+
+    def body() -> None:
+        from sammoe_pipeline.device import choose_device
+        from sammoe_pipeline.planned_dataset import PlannedDataset
+        from sammoe_pipeline.training.train_dataset import train_dataset
+
+        device = choose_device(arguments.device)
+        folders = _folders(arguments)
+        foundation = _foundation(arguments, folders)
+        planned = PlannedDataset.load(folders, arguments.d, foundation)
+        train_dataset(
+            planned,
+            folds=_fold_numbers(arguments.f),
+            tasks=arguments.task,
+            must_continue=arguments.c,
+            foundation=foundation,
+            results=folders.results,
+            device=device,
+        )
+        next_command(_with_foundation("sammoe_train_gate", arguments))
+
+    return run_command(body)
+
+
+def train_gate(argv: list[str] | None = None) -> int:
+    """`sammoe_train_gate`: joins experts into a mixture."""
+    parser = _parser(
+        "sammoe_train_gate",
+        "Join experts into a mixture: fit the gate that decides which decoder answers a prompt, and measure the "
+        "threshold below which the general expert answers alone. No expert is changed.",
+        "sammoe_train_gate -d 4 901 -m mine -f 0 1",
+    )
+    parser.add_argument(
+        "-d", nargs="+", metavar="ID", help="datasets to join (default: all whose experts are finished in these folds)"
+    )
+    parser.add_argument("-m", default="default", metavar="NAME", help="name of the mixture (default: default)")
+    parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="mixture folds (default: all)")
+    parser.add_argument(
+        "--max_general_loss",
+        type=float,
+        default=0.1,
+        metavar="POINTS",
+        help="what general tasks may lose on the calibration cases, in Dice points of 100 (default: 0.1)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of clicks and initial weights (default: 0)")
+    _add_foundation_argument(parser)
+    _add_device_argument(parser)
+    add_folder_arguments(parser)
+    arguments = parser.parse_args(argv)
+
+    def body() -> None:
+        from sammoe_pipeline.device import choose_device
+        from sammoe_pipeline.training.train_gate import finished_datasets
+        from sammoe_pipeline.training.train_gate import train_gate as train
+
+        device = choose_device(arguments.device)
+        folders = _folders(arguments)
+        foundation = _foundation(arguments, folders)
+        folds = _fold_numbers(arguments.f)
+        names = arguments.d or finished_datasets(folders, foundation, folds)
+        planned, raw = _datasets(names, folders, foundation)
+        card = train(
+            planned,
+            raw,
+            name=arguments.m,
+            folds=folds,
+            foundation=foundation,
+            results=folders.results,
+            max_general_loss=arguments.max_general_loss,
+            seed=arguments.seed,
+            device=device,
+        )
+        sys.stdout.write(
+            f"Mixture '{card.name}': {len(card.experts)} experts, threshold {card.threshold:.2f}; weights of the "
+            f"foundation and of every expert are the same as before.\n"
+        )
+        mixture = "" if card.name == "default" else f" -m {card.name}"
+        next_command(_with_foundation(f"sammoe_evaluate{mixture}", arguments))
+        next_command(_with_foundation(f"sammoe_predict -i IMAGES -o OUTPUT{mixture}", arguments))
+
+    return run_command(body)
+
+
+def predict(argv: list[str] | None = None) -> int:
+    """`sammoe_predict`: segments images."""
+    parser = _parser(
+        "sammoe_predict",
+        "Segment images. Without --prompts the mixture's locators say where to look; with it, your clicks do. The "
+        "label maps lie on exactly the grid of the images. For research, not a medical device.",
+        "sammoe_predict -i imagesTs -o predictions -d 4",
+    )
+    parser.add_argument("-i", required=True, type=Path, metavar="IN", help="an image, or a folder of images")
+    parser.add_argument(
+        "-o", required=True, type=Path, metavar="OUT", help="folder for label maps and predictions.json"
+    )
+    parser.add_argument("-m", metavar="NAME", help="mixture (default: default; none of it: the foundation alone)")
+    parser.add_argument("-d", metavar="ID", help="give out this dataset's classes with its own values")
+    parser.add_argument(
+        "--prompts", type=Path, metavar="PATH", help="clicks: a .json or .mrk.json, or a folder with one for each case"
+    )
+    parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds to average (default: all)")
+    _add_foundation_argument(parser)
+    _add_device_argument(parser)
+    add_folder_arguments(parser, only=("results",))
+    arguments = parser.parse_args(argv)
+
+    def body() -> None:
+        from sammoe_pipeline.device import choose_device
+        from sammoe_pipeline.errors import SammoeError
+        from sammoe_pipeline.inference.mixture import Mixture
+        from sammoe_pipeline.inference.predict import RESEARCH_ONLY, predict_folder
+
+        device = choose_device(arguments.device)
+        folders = _folders(arguments)
+        foundation = _foundation(arguments, folders)
+        mixture = Mixture.load_or_general(
+            arguments.m,
+            foundation=foundation,
+            results=folders.results,
+            device=device,
+            folds=_fold_numbers(arguments.f),
+        )
+        predictions = predict_folder(
+            mixture,
+            source=arguments.i,
+            target=arguments.o,
+            dataset=mixture.dataset_named(arguments.d) if arguments.d else None,
+            prompts=arguments.prompts,
+            device=device,
+        )
+        for case in predictions.cases:
+            for target in case.targets:
+                for warning in target.warnings:
+                    sys.stderr.write(f"{case.case}, {target.name}: {warning}\n")
+        failed = [f"{case.case}: {case.error}" for case in predictions.cases if case.error]
+        done = len(predictions.cases) - len(failed)
+        sys.stdout.write(f"{done} of {len(predictions.cases)} cases written to {arguments.o} ({RESEARCH_ONLY})\n")
+        if failed:
+            raise SammoeError("These cases failed:\n" + "\n".join(f"  - {line}" for line in failed))
+
+    return run_command(body)
+
+
+def evaluate(argv: list[str] | None = None) -> int:
+    """`sammoe_evaluate`: judges a mixture on the cases that its folds hold out."""
+    parser = _parser(
+        "sammoe_evaluate",
+        "Judge a mixture on the cases that each fold holds out: general expert, each class's own expert, and the "
+        "mixture, prompted alike. Writes cases.csv, routing.csv, summary.json and report.html, and prints the table.",
+        "sammoe_evaluate -m default --clicks 0 1",
+    )
+    parser.add_argument("-m", default="default", metavar="NAME", help="mixture (default: default)")
+    parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="mixture folds (default: all)")
+    parser.add_argument(
+        "--clicks",
+        nargs="+",
+        type=int,
+        default=[1],
+        metavar="N",
+        help="numbers of clicks to report; 0 is the locator's prompt (default: 1)",
+    )
+    parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="draws of the clicks (default: 3)")
+    _add_foundation_argument(parser)
+    _add_device_argument(parser)
+    add_folder_arguments(parser)
+    arguments = parser.parse_args(argv)
+
+    def body() -> None:
+        from sammoe_pipeline.artefacts import MixtureCard
+        from sammoe_pipeline.device import choose_device
+        from sammoe_pipeline.errors import UsageError
+        from sammoe_pipeline.evaluation.evaluate import evaluate as run
+        from sammoe_pipeline.evaluation.summary import markdown_table
+        from sammoe_pipeline.paths import EVALUATION, MIXTURE_JSON, REPORT_HTML, Results
+
+        if min(arguments.clicks) < 0:
+            raise UsageError(f"--clicks {min(arguments.clicks)}: numbers of clicks are 0 (the locator) or more.")
+        device = choose_device(arguments.device)
+        folders = _folders(arguments)
+        foundation = _foundation(arguments, folders)
+        folder = Results(root=folders.results, foundation=foundation.card.name).mixture(arguments.m)
+        members = MixtureCard.load(folder / MIXTURE_JSON).datasets
+        planned, raw = _datasets([member.dataset for member in members], folders, foundation)
+        summary = run(
+            planned,
+            raw,
+            name=arguments.m,
+            folds=_fold_numbers(arguments.f),
+            foundation=foundation,
+            results=folders.results,
+            clicks=sorted(set(arguments.clicks)),
+            num_seeds=arguments.seeds,
+            device=device,
+        )
+        sys.stdout.write(f"{markdown_table(summary)}\nReport: {folder / EVALUATION / REPORT_HTML}\n")
+
+    return run_command(body)
+
+
+COMMANDS: dict[str, Callable[[list[str] | None], int]] = {
+    "sammoe_pretrain": pretrain,
+    "sammoe_train_expert": train_expert,
+    "sammoe_train_gate": train_gate,
+    "sammoe_predict": predict,
+    "sammoe_evaluate": evaluate,
+}
+"""The commands of this module by the name that a user types."""
+
+
+def _parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=name, description=description, epilog=f"example: {example}")
+
+
+def _add_foundation_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--foundation", metavar="NAME", help="by name or folder (default: $sammoe_default_foundation, then tiny)"
+    )
+
+
+def _add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-device", choices=("cuda", "cpu"), help="default: cuda where there is one, else cpu")
-    parser.add_argument("-np", type=int, default=2, metavar="N", help="processes for preparing cases (default: 2)")
+
+
+def _folders(arguments: argparse.Namespace) -> Folders:
+    from sammoe_pipeline.paths import find_folders
+
+    return find_folders(
+        raw=getattr(arguments, "raw", None),
+        preprocessed=getattr(arguments, "preprocessed", None),
+        results=arguments.results,
+    )
+
+
+def _foundation(arguments: argparse.Namespace, folders: Folders) -> Foundation:
+    from sammoe_pipeline.foundations import find_foundation
+
+    return find_foundation(arguments.foundation, folders.results)
+
+
+def _with_foundation(command: str, arguments: argparse.Namespace) -> str:
+    return f"{command} --foundation {arguments.foundation}" if arguments.foundation else command
+
+
+def _fold_numbers(given: Sequence[str]) -> list[int] | None:
+    """Reads `-f`: None for all folds.
+
+    Raises:
+        UsageError: it is neither "all" nor whole numbers.
+    """
+    from sammoe_pipeline.errors import UsageError
+
+    if list(given) == ["all"]:
+        return None
+    if not all(fold.isdigit() for fold in given):
+        raise UsageError(f"-f {' '.join(given)}: give fold numbers such as 0 1, or all.")
+    return sorted({int(fold) for fold in given})
+
+
+def _datasets(
+    names: Sequence[str], folders: Folders, foundation: Foundation
+) -> tuple[list[PlannedDataset], list[RawDataset]]:
+    from sammoe_pipeline.paths import find_dataset
+    from sammoe_pipeline.planned_dataset import PlannedDataset
+    from sammoe_pipeline.raw_dataset import read_raw_dataset
+
+    planned = [PlannedDataset.load(folders, name, foundation) for name in names]
+    raw = [read_raw_dataset(folders.raw / find_dataset(folders.raw, dataset.name)) for dataset in planned]
+    return planned, raw

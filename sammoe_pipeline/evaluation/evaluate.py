@@ -74,8 +74,8 @@ def evaluate(
     """Evaluates a mixture on the cases that each fold holds out, and writes tables, summary and report.
 
     The first click follows one seeded rule and is the same for every method; later clicks correct each method's own
-    mask. The gate is not told which class is meant: it chooses among all experts of the mixture. Dice is over the original
-    grid, over the union of a class's targets.
+    mask. The gate is not told which class is meant: it chooses among all experts of the mixture. Dice is over the
+    original grid, over the union of a class's targets.
 
     Args:
         planned: the mixture's datasets.

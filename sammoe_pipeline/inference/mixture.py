@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,10 @@ from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results
 from sammoe_pipeline.training.interaction import click_tensors
 
+logger = logging.getLogger(__name__)
+
+DEFAULT = "default"
+"""Name of the mixture that is used where none is named."""
 GENERAL = "general"
 """Name of the general expert in tables and files."""
 
@@ -186,6 +191,17 @@ class Mixture:
             ]
         return mixture
 
+    @classmethod
+    def load_or_general(
+        cls, name: str | None, *, foundation: Foundation, results: Path, device: str, folds: Sequence[int] | None
+    ) -> Mixture:
+        """Loads a mixture; where none was named and there is no `default`, the foundation alone."""
+        places = Results(root=results, foundation=foundation.card.name)
+        if name is None and not (places.mixture(DEFAULT) / MIXTURE_JSON).is_file():
+            logger.warning("There is no mixture '%s': foundation '%s' answers alone", DEFAULT, foundation.card.name)
+            return cls(foundation=foundation, model=foundation.load_model(device))
+        return cls.load(name or DEFAULT, foundation=foundation, results=results, device=device, folds=folds)
+
     @staticmethod
     def load_decoders(
         model: SamMed3D, experts: Sequence[MixtureExpert], folds: Sequence[int], places: Results
@@ -226,6 +242,19 @@ class Mixture:
                 f"{', '.join(names) or 'no dataset'}. Refit it with sammoe_train_gate."
             )
         return found
+
+    def dataset_named(self, dataset: str) -> str:
+        """Returns the folder name of a member dataset by ID or name.
+
+        Raises:
+            UsageError: the mixture does not hold it.
+        """
+        wanted = dataset.strip("'\" ")
+        for member in self.card.datasets if self.card else ():
+            number, _, short = member.dataset.removeprefix("Dataset").partition("_")
+            if wanted in (member.dataset, short) or (wanted.isdigit() and int(wanted) == int(number)):
+                return member.dataset
+        return self.member(wanted).dataset
 
     def expert_of(self, dataset: str, class_name: str) -> str | None:
         """Returns the key of the expert that serves a class, or None where the general expert does."""

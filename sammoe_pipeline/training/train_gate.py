@@ -37,6 +37,8 @@ from sammoe_pipeline.paths import (
     LOCATOR_JSON,
     LOCATOR_WEIGHTS,
     MIXTURE_JSON,
+    PLAN_JSON,
+    Folders,
     Results,
 )
 from sammoe_pipeline.planned_dataset import PlannedDataset
@@ -162,6 +164,42 @@ def train_gate(
     )
     finished.save(places.mixture(name) / MIXTURE_JSON)
     return finished
+
+
+def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[int] | None) -> list[str]:
+    """Lists planned datasets whose experts and locators are finished in some folds; the others are named in the log.
+
+    A dataset that the general expert serves alone needs nothing finished.
+
+    Args:
+        folders: the three roots.
+        foundation: what they were planned for.
+        folds: mixture folds; by default all folds of each dataset.
+
+    Raises:
+        ArtefactError: there is none.
+    """
+    places = Results(root=folders.results, foundation=foundation.card.name)
+    ready: list[str] = []
+    waiting: list[str] = []
+    for plan in sorted(folders.preprocessed.glob(f"*/{foundation.card.name}/{PLAN_JSON}")):
+        planned = PlannedDataset.load(folders, plan.parent.parent.name, foundation)
+        own = sorted({fold % planned.num_folds for fold in (folds or range(planned.num_folds))})
+        needed = [
+            places.expert_fold(planned.name, task.name, fold) / EXPERT_JSON
+            for task in planned.plan.tasks
+            for fold in own
+        ]
+        (ready if all(card.is_file() for card in needed) else waiting).append(planned.name)
+    for name in waiting:
+        logger.warning("%s is left out: its experts are not finished (sammoe_train_expert -d %s)", name, name[7:10])
+    if not ready:
+        raise ArtefactError(
+            f"{folders.preprocessed} has no dataset whose experts for '{foundation.card.name}' are finished"
+            + (f" in folds {', '.join(map(str, folds))}" if folds else " in all folds")
+            + ". Run sammoe_plan_and_preprocess and sammoe_train_expert, or choose finished folds with -f."
+        )
+    return ready
 
 
 def _collect(
