@@ -32,7 +32,9 @@ def paint_wall(patient: Patient) -> None:
     canvas.fill(skin < 0, MUSCLE)
     canvas.fill(skin < -2.5, FAT + 8 * patient.texture(6))
     canvas.fill(skin < -fat_mm, MUSCLE + 6 * patient.texture(4))
-    canvas.fill((skin < -fat_mm - rng.uniform(8, 12)) & (y > -42 - 0.0018 * x * x), FAT + 10 * patient.texture(5))
+    inside = skin + np.float32(fat_mm + rng.uniform(8, 12))
+    canvas.fill((inside < 0) & (y > -42 - 0.0018 * x * x), FAT + 10 * patient.texture(5))
+    canvas.reserve(-inside)
     ribs = np.cos((z + 0.45 * y + rng.uniform(0, 24)) * np.float32(2 * np.pi / 24)) > 0.45
     chest = (z > 128 - 0.3 * y) & (z < 262)
     canvas.fill(ribs & chest & (skin < -fat_mm - 3) & (skin > -fat_mm - 8), (SPONGY_BONE + DENSE_BONE) / 2)
@@ -48,7 +50,7 @@ def paint_spine(patient: Patient) -> None:
     body = column(points, bodies, patient.about(18, 13))
     bone = union(body, _arches(patient, behind, canal_mm))
     vertebrae = common(bone, 78 - z)
-    sacrum = common(ellipsoid(points, patient.near(0, -52, 52, by=2), patient.about(39, 17, 36)), z - 75)
+    sacrum = common(ellipsoid(points, patient.near(0, -52, 56, by=2), patient.about(47, 17, 38, by=0.05)), z - 75)
     canvas.fill(vertebrae < 0, _bone(patient, vertebrae), TORSO_LABELS["vertebrae"])
     canvas.fill((vertebrae < 0) & (body < 0) & (_mm_from_disc(patient) < 2.5), DISC, 0)
     canvas.fill(sacrum < 0, _bone(patient, sacrum), TORSO_LABELS["sacrum"])
@@ -89,7 +91,7 @@ def _bone(patient: Patient, distance: Field) -> Field:
 
 
 def paint_pelvis(patient: Patient) -> None:
-    """Hip bones and femora, fused at the joint so that only the form tells where one ends; muscles and bladder."""
+    """Hip bones, fused with femora and sacrum so that only form tells where one ends; muscles and bladder."""
     rng, canvas, points, z = patient.rng, patient.canvas, patient.points, patient.points[2]
     head = patient.near(75, -2, 26, by=2)
     head_mm, half_mm = patient.about(17, 4.6, by=0.06)
@@ -99,9 +101,9 @@ def paint_pelvis(patient: Patient) -> None:
         hip = common(_hip(here, head, head_mm, half_mm), -ball)
         femur = common(union(ball, _femur(here, head)), -hip)
         bone = _bone(patient, union(hip, femur))
-        canvas.organ(hip, bone, TORSO_LABELS[f"hip_{side}"])
+        canvas.fill((hip < 0) & (canvas.labels == 0), bone, TORSO_LABELS[f"hip_{side}"])
         canvas.fill(femur < 0, bone, TORSO_LABELS[f"femur_{side}"])
-        canvas.reserve(femur)
+        canvas.reserve(union(hip, femur))
     for _, sign in SIDES:
         here = patient.mirrored(sign)
         psoas = column(here, [(72, 32, 0), (60, 10, 45), (45, -16, 78), (32, -34, 105), (28, -40, 130)], (12, 13))
@@ -126,9 +128,9 @@ def _hip(points: Points, head: NDArray[np.float64], head_mm: float, half_mm: flo
     """Right hip bone: the wing, a curved plate; the socket around the femur's head; pubis and ischium."""
     x, y, z = (axis - np.float32(shift) for axis, shift in zip(points, head - (75, -2, 26), strict=True))
     sheet = 68 + 0.42 * (z - 42) + 0.55 * y - 0.0045 * y * y
-    fan = np.abs(y + 2) - 14 - 0.8 * (z - 38)
-    crest = z - 95 + 0.012 * (y + 2) ** 2
-    wing = common(np.abs(x - sheet) * np.float32(0.8) - half_mm, fan, crest, 34 - z)
+    front, back = y - 12 - 0.8 * (z - 38), -16 - y - 1.25 * (z - 38)
+    crest = z - 95 + 0.010 * (y + 2) ** 2
+    wing = common(np.abs(x - sheet) * np.float32(0.8) - half_mm, front, back, crest, 34 - z)
     faces_pelvis = (0.75 * (75 - x) + 0.66 * (z - 26)) / np.float32(head_mm)
     socket = common(ellipsoid(points, head, [head_mm + 8] * 3), (0.15 - faces_pelvis) * 10)
     ischium_end = (50, -32, -16)

@@ -18,9 +18,9 @@ def paint_vessels(patient: Patient) -> None:
     descending = common(column(points, path, (radius, radius)), z - 238, 66 - z)
     arch = tube(points, [path[-1], (-12, -8, 246), (4, 12, 238), (6, 18, 214)], radius)
     canvas.organ(union(descending, arch), patient.hu["aorta"], TORSO_LABELS["aorta"], gap_mm=1)
-    cava = column(points, [(17, -19, 70), (18, -18, 130), (20, -8, 180)], (radius * 1.05, radius * 0.8))
+    cava = column(points, [(18, -19, 70), (19, -18, 130), (21, -8, 180)], (radius * 1.05, radius * 0.8))
     cava = common(cava, z - 190, 62 - z)
-    canvas.organ(cava, patient.hu["inferior_vena_cava"], TORSO_LABELS["inferior_vena_cava"], gap_mm=1)
+    canvas.organ(cava, patient.hu["inferior_vena_cava"], TORSO_LABELS["inferior_vena_cava"], gap_mm=2)
 
 
 def paint_chest(patient: Patient) -> None:
@@ -37,7 +37,9 @@ def paint_chest(patient: Patient) -> None:
 
     # Fat and soft tissue alternate, so that the esophagus melts into its surroundings on part of its length.
     filling = np.clip(-5 + 65 * patient.texture(9), -95, 45)
-    canvas.fill((cage < 2) & (above < 2) & (canvas.room > 0), filling)
+    between = (cage < 2) & (above < 2)
+    canvas.fill(between & (canvas.room > 0), FAT + 15)
+    canvas.fill(between & (canvas.room > 2.5), filling)
     _paint_esophagus(patient)
     fork = (1, -4, 232)
     trachea = tube(points, [(2, -1, 290), fork], 7.5)

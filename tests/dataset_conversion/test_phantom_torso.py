@@ -18,7 +18,7 @@ def cases() -> list[PhantomCase]:
 
 
 def mask(case: PhantomCase, name: str) -> NDArray[np.bool_]:
-    return case.labels == TORSO_LABELS[name]
+    return np.asarray(case.labels == TORSO_LABELS[name])
 
 
 def with_class(cases: list[PhantomCase], name: str, voxels: int = 30) -> list[PhantomCase]:
