@@ -42,7 +42,6 @@ setup(
         "blosc2",
         "connected-components-3d",
         "matplotlib",
-        "monai",
         "numpy",
         "pydantic>=2",
         "safetensors",
