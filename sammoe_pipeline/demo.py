@@ -19,7 +19,6 @@ from sammoe_pipeline.paths import (
     RAW,
     REPORT_HTML,
     RESULTS,
-    SUMMARY_JSON,
     Results,
     dataset_folder_name,
 )
@@ -72,7 +71,9 @@ def _run(folder: Path) -> None:
         _say(f"export {name}={shlex.quote(value)}")
     for stage in _stages(folder):
         _run_stage(stage, settings)
-    _show_results(folder)
+    evaluation = Results(root=folder / RESULTS, foundation=FOUNDATION).mixture(MIXTURE) / EVALUATION
+    _say(f"\nThe table above with pictures: {evaluation / REPORT_HTML}")
+    _say(f"Label maps of scans that no stage had seen, made without prompts: {folder / PREDICTIONS}")
     _say(f"Everything took {_duration(time.perf_counter() - began)}.")
 
 
@@ -108,15 +109,6 @@ def _run_stage(stage: list[str], settings: dict[str, str]) -> None:
             f"It says why above. Run the demo again to go on from here."
         )
     _say(f"({_duration(time.perf_counter() - began)})")
-
-
-def _show_results(folder: Path) -> None:
-    from sammoe_pipeline.evaluation.summary import EvaluationSummary, markdown_table
-
-    evaluation = Results(root=folder / RESULTS, foundation=FOUNDATION).mixture(MIXTURE) / EVALUATION
-    _say("\n" + markdown_table(EvaluationSummary.load(evaluation / SUMMARY_JSON)))
-    _say(f"\nReport with pictures: {evaluation / REPORT_HTML}")
-    _say(f"Label maps of scans that no stage had seen, made without prompts: {folder / PREDICTIONS}")
 
 
 def _duration(seconds: float) -> str:
