@@ -68,6 +68,8 @@ class Table(Record):
 
     prompt: Prompt
     clicks: int
+    seeds: tuple[int, ...]
+    """Of the simulated clicks; Dice is averaged over them within a case."""
     rows: tuple[ClassRow, ...]
     """Classes with an expert first."""
     groups: dict[GroupName, Group]
@@ -105,6 +107,7 @@ def compare(cases: Sequence[CaseRecord], *, seed: int) -> Table:
     return Table(
         prompt=cases[0].prompt,
         clicks=cases[0].clicks,
+        seeds=tuple(sorted({record.seed for record in cases})),
         rows=tuple(rows),
         groups={name: _group(group, means, seed) for name, group in members.items() if group},
         recovered_gain=sum(mixture for mixture, _ in gains) / sum(expert for _, expert in gains) if gains else None,

@@ -6,7 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_MIME_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
+_DPI = {"svg": 72, "png": 150}
 WITH_EXPERT, WITHOUT_EXPERT = "classes with an expert", "classes without"
 
 
 def gains(rows: Sequence[ClassRow]) -> Figure:
-    """Draws what each class gained or lost by the mixture, over the general expert at native configuration."""
+    """Draws what each class gained or lost by the mixture over the general expert, in either configuration."""
     shown = sorted(
         ((row, row.over_native) for row in rows if row.over_native is not None),
         key=lambda pair: (pair[0].task is not None, pair[1].mean),
@@ -38,10 +40,12 @@ def gains(rows: Sequence[ClassRow]) -> Figure:
             low, high = estimate.interval
             axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.3)
         axes.plot(100 * estimate.mean, place, "o", color=colour, markersize=5)
+        if row.over_general is not None:
+            axes.plot(100 * row.over_general.mean, place, "o", color=colour, markersize=5, markerfacecolor="white")
     axes.axvline(0, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [_plain(f"{_short(row.dataset)}: {row.class_name}") for row, _ in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
-    axes.set_xlabel("Mixture minus general expert at native configuration, Dice points")
+    axes.set_xlabel("Mixture minus general expert, Dice points")
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     _name_groups(axes, {row.task is not None for row, _ in shown})
     return figure
@@ -83,6 +87,9 @@ def routing_matrix(rows: Sequence[RoutingRow], experts: Sequence[str]) -> Figure
         experts: keys of all experts, in the order of the columns.
     """
     columns = list(dict.fromkeys([GENERAL, *experts, *(key for row in rows for key in row.chosen)]))
+    # The right answers lie on a diagonal where there is an expert, then in the first column.
+    order = {key: place for place, key in enumerate(columns[1:])}
+    rows = sorted(rows, key=lambda row: order.get(expert_key(row.dataset, row.task or ""), len(order)))
     counts = np.array([[row.chosen.get(key, 0) for key in columns] for row in rows], dtype=float)
     shares = counts / counts.sum(axis=1, keepdims=True)
     labels = [f"{_short(row.dataset)}/{row.task}" if row.task else f"{_short(row.dataset)}, no expert" for row in rows]
@@ -149,11 +156,11 @@ def threshold_curve(calibration: Sequence[CalibrationPoint], threshold: float) -
     return figure
 
 
-def data_uri(figure: Figure) -> str:
-    """Returns a figure as SVG within an address of its own, so that a page needs no other file."""
+def data_uri(figure: Figure, *, kind: Literal["svg", "png"] = "svg") -> str:
+    """Returns a figure as an address that holds the picture itself, so that a page needs no other file."""
     picture = io.BytesIO()
-    figure.savefig(picture, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    figure.savefig(picture, format=kind, dpi=_DPI[kind])
+    return f"data:{_MIME_TYPES[kind]};base64,{base64.b64encode(picture.getvalue()).decode()}"
 
 
 def _panels(width: float, height: float, number: int = 1) -> tuple[Figure, list[Axes]]:

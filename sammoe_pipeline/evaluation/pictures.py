@@ -100,61 +100,64 @@ def draw_picture(picture: Picture) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    spacing = np.array(picture.spacing_mm)
-    centre = centre_voxel(picture)
-    low, high = _shown_box(picture, centre)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    at, size_mm = centre - low, (high - low) * spacing
+    view = _view_of(picture)
+    size_mm = np.array(view.image.shape) * view.spacing_mm
     scale = _PANEL_INCHES / max(size_mm)
     wide = max(size_mm[plane.across] for plane in _PLANES) * scale
-    heights = [size_mm[plane.up] * scale for plane in _PLANES]
+    width = _LEFT_INCHES + 4 * (wide + _GAP_INCHES)
+    height = _TOP_INCHES + sum(size_mm[plane.up] * scale + _GAP_INCHES for plane in _PLANES)
+    lefts = [_LEFT_INCHES + column * (wide + _GAP_INCHES) for column in range(4)]
 
-    columns: list[tuple[str, NDArray[np.bool_] | None, str]] = [
-        ("Image", None, INK),
-        ("Truth", picture.truth, TRUTH_LINE),
-        ("General expert", picture.general, GENERAL_LINE),
-        ("Mixture", picture.mixture, MIXTURE_LINE),
-    ]
-    width = _LEFT_INCHES + len(columns) * (wide + _GAP_INCHES)
-    height = _TOP_INCHES + sum(heights) + _GAP_INCHES * len(heights)
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    grey = _grey_window(picture.image[box], at)
-    top = _TOP_INCHES
-    for plane, tall in zip(_PLANES, heights, strict=True):
-        figure.text(
-            0.1 / width, 1 - (top + tall / 2) / height, plane.name, rotation=90, va="center", size=8, color=MUTED
-        )
-        for column, (_, mask, colour) in enumerate(columns):
-            across = size_mm[plane.across] * scale
-            left = _LEFT_INCHES + column * (wide + _GAP_INCHES) + (wide - across) / 2
-            axes = figure.add_axes((left / width, 1 - (top + tall) / height, across / width, tall / height))
-            axes.imshow(
-                _slice(picture.image[box], plane, at),
-                cmap="gray",
-                vmin=grey[0],
-                vmax=grey[1],
-                aspect=spacing[plane.up] / spacing[plane.across],
-                interpolation="bilinear",
-            )
-            axes.set_axis_off()
-            if mask is None:
-                _name_edges(axes, plane.edges)
-                if plane is _PLANES[0]:
-                    _draw_ruler(axes, size_mm[plane.across], spacing[plane.across])
-            else:
-                if mask is not picture.truth:
-                    _outline(axes, _slice(picture.truth[box], plane, at), TRUTH_LINE, 0.7, "dotted")
-                _outline(axes, _slice(mask[box], plane, at), colour, 1.5, "solid")
-        top += tall + _GAP_INCHES
-    for column, (name, mask, _) in enumerate(columns):
-        middle = (_LEFT_INCHES + column * (wide + _GAP_INCHES) + wide / 2) / width
-        figure.text(middle, 1 - 0.19 / height, name, ha="center", va="center", size=9.5, weight="semibold", color=INK)
-        under = ""
-        if mask is not None and mask is not picture.truth:
-            under = f"Dice {percent(dice(mask, picture.truth))} %"
+    for left, (title, under) in zip(lefts, _headings(picture), strict=True):
+        middle = (left + wide / 2) / width
+        figure.text(middle, 1 - 0.19 / height, title, ha="center", va="center", size=9.5, weight="bold", color=INK)
         figure.text(middle, 1 - 0.36 / height, under, ha="center", va="center", size=8, color=MUTED)
+    top = _TOP_INCHES
+    for plane in _PLANES:
+        across, tall = size_mm[plane.across] * scale, size_mm[plane.up] * scale
+        middle = 1 - (top + tall / 2) / height
+        figure.text(0.1 / width, middle, plane.name, rotation=90, va="center", size=8, color=MUTED)
+        panels = [
+            figure.add_axes(
+                ((left + (wide - across) / 2) / width, 1 - (top + tall) / height, across / width, tall / height)
+            )
+            for left in lefts
+        ]
+        _draw_plane(panels, view, plane)
+        top += tall + _GAP_INCHES
     return figure
+
+
+def _headings(picture: Picture) -> list[tuple[str, str]]:
+    """Returns title and subtitle of each column."""
+    return [
+        ("Image", ""),
+        ("Truth", ""),
+        ("General expert", f"Dice {percent(dice(picture.general, picture.truth))} %"),
+        ("Mixture", f"Dice {percent(dice(picture.mixture, picture.truth))} %"),
+    ]
+
+
+def _draw_plane(panels: Sequence[Axes], view: _View, plane: _Plane) -> None:
+    """Fills a row: the image alone, then with each mask."""
+    image, truth = view.slice(view.image, plane), view.slice(view.truth, plane)
+    rows, columns = image.shape
+    low, high = view.grey
+    aspect = view.spacing_mm[plane.up] / view.spacing_mm[plane.across]
+    for axes in panels:
+        axes.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="bilinear")
+        axes.set_axis_off()
+    bare, of_truth, of_general, of_mixture = panels
+    _name_edges(bare, plane.edges)
+    _draw_ruler(bare, columns * view.spacing_mm[plane.across])
+    _outline(of_truth, truth, TRUTH_LINE)
+    for axes, mask, colour in ((of_general, view.general, GENERAL_LINE), (of_mixture, view.mixture, MIXTURE_LINE)):
+        _outline(axes, truth, TRUTH_LINE, width=0.8, style="dotted")
+        _outline(axes, view.slice(mask, plane), colour)
+    for axes in panels:
+        axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
 
 
 def centre_voxel(picture: Picture) -> NDArray[np.int64]:
@@ -171,30 +174,50 @@ def centre_voxel(picture: Picture) -> NDArray[np.int64]:
     return np.array(picture.image.shape, dtype=np.int64) // 2
 
 
-def _shown_box(picture: Picture, centre: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns first and last-plus-one voxels of a cube in mm around all masks, cut off where the image ends."""
-    spacing = np.array(picture.spacing_mm)
+@dataclass(frozen=True)
+class _View:
+    """The part of a picture that is shown, (x, y, z)."""
+
+    image: NDArray[np.floating]
+    truth: NDArray[np.bool_]
+    general: NDArray[np.bool_]
+    mixture: NDArray[np.bool_]
+    spacing_mm: tuple[float, float, float]
+    at: NDArray[np.int64]
+    """Voxel that the planes go through."""
+
+    def slice(self, volume: NDArray[T], plane: _Plane) -> NDArray[T]:
+        """Returns a plane as rows from top to bottom; of each RAS axis the highest index comes first."""
+        return np.asarray(np.take(volume, self.at[plane.normal], axis=plane.normal)[::-1, ::-1].T)
+
+    @property
+    def grey(self) -> tuple[float, float]:
+        """Intensities shown as black and white: percentiles over the three planes."""
+        shown = np.concatenate([self.slice(self.image, plane).ravel() for plane in _PLANES])
+        low, high = np.percentile(shown, [1, 99.5])
+        return float(low), float(high)
+
+
+def _view_of(picture: Picture) -> _View:
+    """Cuts out a cube, in mm, around all masks; it ends where the image does."""
+    spacing, centre = np.array(picture.spacing_mm), centre_voxel(picture)
     voxels = np.vstack([np.argwhere(picture.truth | picture.general | picture.mixture), centre[None]])
     first, last = voxels.min(axis=0), voxels.max(axis=0) + 1
     side_mm = max(((last - first) * spacing).max() * (1 + 2 * _MARGIN), _LEAST_VOXELS * spacing.max())
     reach = np.ceil(side_mm / 2 / spacing).astype(np.int64)
-    middle = (first + last) // 2
-    return np.maximum(0, middle - reach), np.minimum(picture.image.shape, middle + reach + 1)
+    low = np.maximum(0, (first + last) // 2 - reach)
+    box = tuple(slice(a, b) for a, b in zip(low, (first + last) // 2 + reach + 1, strict=True))
+    return _View(
+        image=picture.image[box],
+        truth=picture.truth[box],
+        general=picture.general[box],
+        mixture=picture.mixture[box],
+        spacing_mm=picture.spacing_mm,
+        at=centre - low,
+    )
 
 
-def _slice(volume: NDArray[T], plane: _Plane, at: NDArray[np.int64]) -> NDArray[T]:
-    """Returns a plane as rows from top to bottom; of each RAS axis the highest index comes first (left, or on top)."""
-    return np.asarray(np.take(volume, at[plane.normal], axis=plane.normal)[::-1, ::-1].T)
-
-
-def _grey_window(image: NDArray[np.floating], at: NDArray[np.int64]) -> tuple[float, float]:
-    """Returns the intensities shown as black and white: percentiles of the three planes."""
-    shown = np.concatenate([np.take(image, at[plane.normal], axis=plane.normal).ravel() for plane in _PLANES])
-    low, high = np.percentile(shown, [1, 99.5])
-    return float(low), float(high)
-
-
-def _outline(axes: Axes, mask: NDArray[np.generic], colour: str, width: float, style: str) -> None:
+def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, *, width: float = 1.5, style: str = "solid") -> None:
     if not mask.any():
         return
     # A ring of background closes outlines that reach the border of the picture.
@@ -209,7 +232,7 @@ def _name_edges(axes: Axes, edges: Sequence[str]) -> None:
         axes.text(x, y, letter, ha=ha, va=va, size=7.5, color="#e8edf2", transform=axes.transAxes)
 
 
-def _draw_ruler(axes: Axes, width_mm: float, spacing_mm: float) -> None:
+def _draw_ruler(axes: Axes, width_mm: float) -> None:
     """Draws a bar of a round length, about a quarter of the picture's width, into the lower left corner."""
     wanted = width_mm / 4
     power = 10.0 ** np.floor(np.log10(wanted))

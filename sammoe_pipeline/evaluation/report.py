@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sammoe_pipeline.artefacts import CalibrationPoint
 from sammoe_pipeline.atomic import write_text
@@ -17,6 +17,7 @@ from sammoe_pipeline.evaluation.style import PAGE
 from sammoe_pipeline.evaluation.summary import EvaluationSummary
 from sammoe_pipeline.evaluation.wording import (
     DISCLAIMER,
+    GAIN_NAMES,
     GROUP_NAMES,
     METHOD_NAMES,
     NONE,
@@ -91,9 +92,9 @@ def _opening(summary: EvaluationSummary) -> str:
         warning += (
             f" The foundation {escape(summary.foundation)} is for learning and tests; it is not meant for real scans."
         )
-    return f"""<h1>What the mixture {escape(summary.mixture)} can do</h1>
+    return f"""<h1>What mixture &ldquo;{escape(summary.mixture)}&rdquo; can do</h1>
 <p class="subtitle">Foundation {escape(summary.foundation)} with {experts}; {cases} held-out cases of
-{len(datasets)} datasets; {prompt_words(table.prompt, table.clicks)}, {seed_words(summary.seeds)}</p>
+{len(datasets)} datasets; {prompt_words(table.prompt, table.clicks)}, {seed_words(table.seeds)}</p>
 <div class="warning">{warning}</div>
 <p>A foundation model segments what a user points at in a 3D scan. It does some structures poorly. For those, an
 <em>expert</em> was trained: a copy of the model's last part, specialised in one task. The foundation itself stays as it
@@ -124,10 +125,11 @@ def _tiles(table: Table) -> str:
 
 def _group_tile(words: str, group: Group) -> str:
     before, after = percent(group.dice.get("general_native")), percent(group.dice.get("mixture"))
-    gain = signed(None if group.over_native is None else group.over_native.mean)
-    within = interval(group.over_native)
-    detail = f"Dice {before} &rarr; {after}&nbsp;%" + (f"; 95&nbsp;% interval {within}" if within else "")
-    return _tile(f"{words} ({group.classes})", gain, detail)
+    gain, beyond = (None if e is None else e.mean for e in (group.over_native, group.over_general))
+    detail = (
+        f"Dice {before} &rarr; {after}&nbsp;%; {signed(beyond)} against the general expert in the same configuration"
+    )
+    return _tile(f"{words} ({group.classes})", signed(gain), detail)
 
 
 def _tile(label: str, value: str, detail: str) -> str:
@@ -138,7 +140,8 @@ def _tile(label: str, value: str, detail: str) -> str:
 
 
 def _table(table: Table, summary: EvaluationSummary) -> str:
-    headings = "".join(f'<th class="number">{escape(name)}</th>' for name in METHOD_NAMES.values())
+    names = (*METHOD_NAMES.values(), *GAIN_NAMES)
+    headings = "".join(f'<th class="number">{escape(name)}</th>' for name in names)
     sections: tuple[tuple[GroupName, str], ...] = (
         ("special", "Classes with an expert"),
         ("general", "Classes without an expert, left to the general one"),
@@ -146,7 +149,7 @@ def _table(table: Table, summary: EvaluationSummary) -> str:
     blocks = []
     for name, words in sections:
         if name in table.groups:
-            blocks.append(f'<tr class="section"><td colspan="8">{words}</td></tr>')
+            blocks.append(f'<tr class="section"><td colspan="9">{words}</td></tr>')
             blocks += [_class_row(row) for row in table.rows if (row.task is not None) == (name == "special")]
             blocks.append(_mean_row(GROUP_NAMES[name], table.groups[name]))
     if len(table.groups) == 3:
@@ -155,9 +158,9 @@ def _table(table: Table, summary: EvaluationSummary) -> str:
     return f"""<h2>Dice by class, {prompt_words(table.prompt, table.clicks)}</h2>
 <p class="note">Dice in %. General: the foundation's own decoder, at its native resolution and at the one planned for
 the task, so that what resolution brings is told apart from what training brings. Expert: the class's own expert,
-always. Mixture: whoever the gate chooses.</p>
+always. Mixture: whoever the gate chooses. {seed_words(table.seeds).capitalize()}.</p>
 <div class="wide"><table><thead><tr><th>Class</th><th>Configuration</th><th class="number">Cases</th>{headings}
-<th class="number">Mixture gains</th></tr></thead><tbody>
+</tr></thead><tbody>
 {"".join(blocks)}</tbody></table></div>
 <ul class="notes">{notes}</ul>"""
 
@@ -180,7 +183,9 @@ def _numbers(row: ClassRow | Group) -> str:
         f'<td class="number{" mixture" if method == "mixture" else ""}">{percent(row.dice.get(method))}</td>'
         for method in METHODS
     ]
-    return "".join(cells) + f'<td class="number">{_change(row.over_native)}</td>'
+    return "".join(cells) + "".join(
+        f'<td class="number">{_change(estimate)}</td>' for estimate in (row.over_native, row.over_general)
+    )
 
 
 def _change(estimate: Estimate | None) -> str:
@@ -200,8 +205,9 @@ def _differences(table: Table, cases: Sequence[CaseRecord]) -> str:
     gains = _figure(
         figures.gains(table.rows),
         "Mean change of Dice by class, from the foundation alone to the mixture",
-        "Each dot is a class: the mean change of Dice from the foundation alone to the mixture. Lines are 95 % "
-        "intervals; one that crosses zero leaves open whether anything changed.",
+        "Filled dots: mean change of Dice from the foundation alone, at its native configuration, to the mixture. "
+        "Lines are 95 % intervals; one that crosses zero leaves open whether anything changed. Open dots: the same "
+        "against the general expert in the task's configuration, without what resolution alone brings.",
     )
     scatter = _figure(
         figures.scatter(cases),
@@ -226,7 +232,7 @@ def _routing(summary: EvaluationSummary, routing: Sequence[RoutingRecord]) -> st
     )
     return f"""<h2>Who answered</h2>
 <p>For each prompt the gate gives every expert a confidence. Below the threshold of {summary.threshold:.2f} the general
-expert answers, and the result is exactly the foundation's.</p>
+expert answers alone, as if there were no mixture.</p>
 {matrix}
 {histogram}"""
 
@@ -252,6 +258,7 @@ def _examples(pictures: Sequence[Picture]) -> str:
             draw_picture(picture),
             f"{picture.class_name} in {picture.case}: image, truth, general expert and mixture in three planes",
             f"{picture.dataset}. {picture.caption}",
+            kind="png",
         )
         for picture in pictures
     )
@@ -268,7 +275,7 @@ def _provenance(summary: EvaluationSummary) -> str:
         "Experts": ", ".join(summary.experts) or "none",
         "Foundation": f"{summary.foundation}, SHA-256 {summary.foundation_sha256}",
         "Folds": ", ".join(map(str, summary.folds)) + " (pooled: each case counts once, in the fold that holds it out)",
-        "Seeds": ", ".join(map(str, summary.seeds)),
+        "Seeds of clicks": ", ".join(map(str, summary.tables[0].seeds)),
         "Median time of an answer": f"{seconds} ({made.device}, {made.threads} threads)",
         "Versions": ", ".join(f"{package} {version}" for package, version in made.versions.items()),
         "Commit": made.commit or "unknown",
@@ -277,8 +284,8 @@ def _provenance(summary: EvaluationSummary) -> str:
     return f"<h2>Provenance</h2>\n<dl>{entries}</dl>"
 
 
-def _figure(figure: Figure, description: str, caption: str) -> str:
+def _figure(figure: Figure, description: str, caption: str, *, kind: Literal["svg", "png"] = "svg") -> str:
     return (
-        f'<figure><img src="{figures.data_uri(figure)}" alt="{escape(description)}">'
+        f'<figure><img src="{figures.data_uri(figure, kind=kind)}" alt="{escape(description)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

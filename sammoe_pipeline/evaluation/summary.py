@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sammoe_pipeline.artefacts import Artefact, FoundationCard, MixtureCard, Provenance, Record
-from sammoe_pipeline.evaluation.comparison import Table, compare
+from sammoe_pipeline.evaluation.comparison import ClassRow, Group, Table, compare
 from sammoe_pipeline.evaluation.records import METHODS, CaseRecord, RoutingRecord, case_means
 from sammoe_pipeline.evaluation.wording import (
     DISCLAIMER,
+    GAIN_NAMES,
     GROUP_NAMES,
     METHOD_NAMES,
     NONE,
@@ -57,7 +58,6 @@ class EvaluationSummary(Artefact):
     foundation_for_research_only: bool
     """Whether the foundation is for learning and tests rather than for real scans."""
     folds: tuple[int, ...]
-    seeds: tuple[int, ...]
     tables: tuple[Table, ...]
     """One a kind of prompt: clicks first, fewest first."""
     routing: tuple[RoutingRow, ...]
@@ -100,7 +100,6 @@ def summarise(
         foundation_sha256=foundation.sha256,
         foundation_for_research_only=foundation.for_research_only,
         folds=tuple(sorted({record.fold for record in cases})),
-        seeds=tuple(sorted({record.seed for record in cases})),
         tables=tables,
         routing=_routing(routing),
         missing_cases=tuple(
@@ -146,15 +145,15 @@ def markdown_table(summary: EvaluationSummary) -> str:
 
 
 def _markdown_lines(table: Table, summary: EvaluationSummary) -> list[str]:
-    head = ["Dataset", "Class", "Expert task", "Configuration", "Cases", *METHOD_NAMES.values(), "Mixture gains"]
-    lines = [f"Dice in %, {prompt_words(table.prompt, table.clicks)}, {seed_words(summary.seeds)}.", ""]
+    head = ["Dataset", "Class", "Expert task", "Configuration", "Cases", *METHOD_NAMES.values(), *GAIN_NAMES]
+    lines = [f"Dice in %, {prompt_words(table.prompt, table.clicks)}, {seed_words(table.seeds)}.", ""]
     lines += [_markdown_row(head), _markdown_row(["---"] * 4 + ["---:"] * (len(head) - 4))]
     for name, group in table.groups.items():
-        cells = [*(percent(group.dice.get(method)) for method in METHODS), change(group.over_native)]
+        cells = _markdown_numbers(group)
         words = f"{GROUP_NAMES[name]} ({group.classes})"
         lines.append(_markdown_row([f"**{cell}**" if cell else "" for cell in (words, "", "", "", "", *cells)]))
     for row in table.rows:
-        cells = [*(percent(row.dice.get(method)) for method in METHODS), change(row.over_native)]
+        cells = _markdown_numbers(row)
         mark = "\\*" if row.seen_by_foundation else ""
         lines.append(
             _markdown_row(
@@ -162,6 +161,10 @@ def _markdown_lines(table: Table, summary: EvaluationSummary) -> list[str]:
             )
         )
     return [*lines, "", *footnotes(table, summary.missing_cases, mark="\\*"), DISCLAIMER, ""]
+
+
+def _markdown_numbers(row: ClassRow | Group) -> list[str]:
+    return [*(percent(row.dice.get(method)) for method in METHODS), change(row.over_native), change(row.over_general)]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -18,6 +18,9 @@ METHOD_NAMES: dict[Method, str] = {
     "expert": "Expert",
     "mixture": "Mixture",
 }
+GAIN_NAMES = ("Gain over native", "Gain over task's configuration")
+"""Of the mixture over the general expert; `over_native` and `over_general` of a row."""
+
 GROUP_NAMES: dict[GroupName, str] = {
     "special": "Mean of classes with an expert",
     "general": "Mean of classes without an expert",
@@ -91,7 +94,8 @@ def footnotes(table: Table, missing_cases: Sequence[str], *, mark: str) -> list[
         mark: sign of rows whose dataset the foundation was trained on.
     """
     notes = [
-        "Brackets: 95 % bootstrap interval over cases. The gain is over the general expert at native configuration."
+        "Gain: of the mixture over the general expert, native or in the task's configuration, in Dice points with a "
+        "95 % bootstrap interval over cases."
     ]
     if any(row.seen_by_foundation for row in table.rows):
         notes.append(f"{mark} The foundation was trained on this dataset, so its own figures are flattered there.")
