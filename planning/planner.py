@@ -186,9 +186,10 @@ def check_plan(plan: Plan, raw: RawDataset, foundation: Foundation, splits: Spli
         faults.append(f"foundation '{foundation.card.name}' is not the one it was made for. Add --replan to plan anew.")
     if plan.num_folds != len(splits.folds):
         faults.append(f"num_folds is {plan.num_folds}, but there are {len(splits.folds)} folds. Add --replan.")
-    for name in sorted(set(raw.labels) ^ set(plan.classes)):
-        word = "lacks" if name in raw.labels else "has the unknown"
-        faults.append(f"it {word} class '{name}'.{did_you_mean(name, set(raw.labels) ^ set(plan.classes) - {name})}")
+    strange = [name for name in plan.classes if name not in raw.labels]
+    faults += [f"there is no class '{name}' in the dataset.{did_you_mean(name, raw.labels)}" for name in strange]
+    missing = [name for name in raw.labels if name not in plan.classes]
+    faults += [f"class '{name}' is missing.{did_you_mean(name, strange)}" for name in missing]
     references = {f"classes.{name}": chosen.configuration for name, chosen in plan.classes.items()}
     references |= {f"tasks.{task.name}": task.configuration for task in plan.tasks}
     references["locator_configuration"] = plan.locator_configuration

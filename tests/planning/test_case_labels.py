@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from planning.case_labels import CaseLabels, component_masks
+from sammoe_pipeline.raw_dataset import read_raw_dataset
+
+MakeRaw = Callable[..., Path]
+
+
+@pytest.fixture
+def labels(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> CaseLabels:
+    return CaseLabels.of(read_raw_dataset(make_raw(blocks, {"one": 1, "two": 2})).training_cases[0])
+
+
+def test_the_map_lies_along_canonical_axes(labels: CaseLabels) -> None:
+    assert labels.box((1,)) == (slice(6, 12), slice(5, 11), slice(4, 10))
+
+
+def test_a_region_has_the_box_of_all_its_values(labels: CaseLabels) -> None:
+    assert labels.box((1, 2)) == (slice(2, 12), slice(3, 12), slice(2, 11))
+
+
+def test_the_margin_ends_at_the_image(labels: CaseLabels) -> None:
+    assert labels.box((2,), margin=3) == (slice(0, 7), slice(0, 14), slice(0, 14))
+
+
+def test_an_absent_class_has_no_box(labels: CaseLabels) -> None:
+    assert labels.box((3,)) is None
+
+
+def test_a_mask_holds_its_class_alone(labels: CaseLabels) -> None:
+    box = labels.box((1, 2))
+    assert box is not None
+    assert labels.mask((2,), box).sum() == 8 + 18
+
+
+def test_components_come_from_large_to_small() -> None:
+    mask = np.zeros((9, 5, 5), dtype=np.bool_)
+    mask[0:2, :2, :2] = True
+    mask[4:8, :3, :3] = True
+    components, numbers = component_masks(mask)
+    assert [int((components == number).sum()) for number in numbers] == [36, 8]

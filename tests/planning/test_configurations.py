@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from planning.configurations import (
+    fitting_configurations,
+    mask_grid_ceiling,
+    mask_size_of,
+    propose_configurations,
+)
+from sammoe_pipeline.artefacts import (
+    CaseFingerprint,
+    ChannelFingerprint,
+    ClassFingerprint,
+    Configuration,
+    DatasetFingerprint,
+)
+
+NATIVE = Configuration(name="native", spacing_mm=3.0, patch_size=48)
+
+
+def fingerprint(spacing_mm: float, channels: int = 1) -> DatasetFingerprint:
+    case = CaseFingerprint(
+        case="a", shape=(9, 9, 9), spacing_mm=(spacing_mm, spacing_mm, 2 * spacing_mm), orientation="RAS"
+    )
+    channel = ChannelFingerprint(name="MR", mean=0, std=1, median=0, percentile_00_5=0, percentile_99_5=1)
+    return DatasetFingerprint(
+        dataset="Dataset001_A", cases=(case,), classes={}, channels=(channel,) * channels, raw_digest=""
+    )
+
+
+def shape_of(extent_mm: float, thickness_mm: float) -> ClassFingerprint:
+    return ClassFingerprint(
+        cases=1, components=1, volume_mm3=1, extent_mm=(thickness_mm, extent_mm, 1.0), thickness_mm=thickness_mm
+    )
+
+
+@pytest.mark.parametrize(
+    ("image_mm", "names"),
+    [
+        (1.0, ["native", "2mm", "1.5mm", "1mm", "0.75mm"]),
+        (3.0, ["native", "2mm"]),
+        (5.0, ["native", "2mm"]),
+        (0.7, ["native", "2mm", "1.5mm", "1mm", "0.75mm", "0.5mm"]),
+    ],
+)
+def test_candidates_go_one_step_beyond_the_image(image_mm: float, names: list[str]) -> None:
+    assert list(propose_configurations(NATIVE, fingerprint(image_mm))) == names
+
+
+def test_a_mouse_gets_candidates_of_its_scale() -> None:
+    spacings = [candidate.spacing_mm for candidate in propose_configurations(NATIVE, fingerprint(0.15)).values()]
+    assert spacings[-2:] == [0.1875, 0.125]
+
+
+def test_every_further_channel_is_a_candidate() -> None:
+    candidates = propose_configurations(NATIVE, fingerprint(3.0, channels=3))
+    assert list(candidates) == ["native", "2mm", "native_channel1", "native_channel2"]
+    assert [candidate.channel for candidate in candidates.values()] == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("extent_mm", "thickness_mm", "names"),
+    [
+        (60, 50, ["native", "2mm", "1.5mm", "1mm"]),  # 1 mm shows 48 of 60 mm
+        (60, 10, ["native", "2mm", "1.5mm", "1mm"]),  # four thicknesses: windows follow it
+        (150, 70, ["native"]),
+        (400, 15, ["native", "2mm", "1.5mm"]),
+    ],
+)
+def test_a_window_must_show_enough_of_a_class(extent_mm: float, thickness_mm: float, names: list[str]) -> None:
+    candidates = {
+        name: candidate
+        for name, candidate in propose_configurations(NATIVE, fingerprint(1.0)).items()
+        if name != "0.75mm"
+    }
+    assert list(fitting_configurations(candidates, shape_of(extent_mm, thickness_mm))) == names
+
+
+def test_the_mask_is_a_quarter_of_the_stride() -> None:
+    assert (mask_size_of("tiny"), mask_size_of("vit_b")) == (24, 32)
+
+
+def test_a_thin_cord_wants_a_fine_grid() -> None:
+    cord = np.zeros((40, 40, 60), dtype=np.bool_)
+    cord[17:22, 17:22, :] = True
+    coarse, fine = (mask_grid_ceiling(cord, (1.0, 1.0, 1.0), cell) for cell in (8.0, 2.0))
+    assert coarse < 0.7 < 0.9 < fine
+
+
+def test_a_grid_that_matches_costs_nothing() -> None:
+    block = np.zeros((12, 12, 12), dtype=np.bool_)
+    block[3:9, 3:9, 3:9] = True
+    assert mask_grid_ceiling(block, (2.0, 2.0, 2.0), 2.0) == 1
+
+
+def test_a_grid_can_lose_a_class_altogether() -> None:
+    dot = np.zeros((12, 12, 12), dtype=np.bool_)
+    dot[6, 6, 6] = True
+    assert mask_grid_ceiling(dot, (1.0, 1.0, 1.0), 6.0) == 0

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from planning.expert_choice import (
+    Measurement,
+    TargetKind,
+    choose_configuration,
+    evidence_of,
+    measure_general_expert,
+    worth_measuring,
+)
+from sammoe_pipeline.artefacts import CandidateEvidence
+from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.foundations import Foundation, find_foundation
+from sammoe_pipeline.geometry import Shape
+from sammoe_pipeline.inference import segment as segment_module
+from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.inference.segment import Answer
+from sammoe_pipeline.raw_dataset import read_raw_dataset
+
+MakeRaw = Callable[..., Path]
+Blocks = Mapping[str, NDArray[Any]]
+
+
+def evidence(**candidates: tuple[float, float | None]) -> dict[str, CandidateEvidence]:
+    return {
+        name: CandidateEvidence(ceiling=ceiling, dice=dice, targets=4) for name, (ceiling, dice) in candidates.items()
+    }
+
+
+def test_candidates_far_below_the_best_ceiling_are_not_measured() -> None:
+    assert worth_measuring({"native": 0.6, "fine": 0.81, "finer": 0.9}) == ["fine", "finer"]
+
+
+def test_a_clear_lead_in_dice_decides() -> None:
+    name, why = choose_configuration(evidence(native=(0.85, 0.7), fine=(0.92, 0.6)))
+    assert name == "native"
+    assert why == "native has the clearly best Dice of the general expert: 0.70, next 0.60"
+
+
+def test_the_ceiling_decides_where_dice_does_not() -> None:
+    name, why = choose_configuration(evidence(native=(0.85, 0.62), fine=(0.92, 0.6)))
+    assert name == "fine"
+    assert "highest ceiling (0.92)" in why
+
+
+def test_native_wins_where_nothing_differs() -> None:
+    assert choose_configuration(evidence(native=(0.91, 0.6), fine=(0.92, 0.61)))[0] == "native"
+
+
+def test_the_coarser_of_two_equal_ones_wins() -> None:
+    found = evidence(native=(0.7, None), fine=(0.91, 0.6), finer=(0.92, 0.61))
+    assert choose_configuration(found)[0] == "fine"
+
+
+def test_the_only_one_that_can_draw_a_class_wins() -> None:
+    name, why = choose_configuration(evidence(native=(0.4, None), fine=(0.9, 0.1)))
+    assert (name, why) == ("fine", "only fine can draw it: ceiling 0.90, next 0.40")
+
+
+def test_a_class_that_was_never_seen_stays_native() -> None:
+    assert choose_configuration({})[0] == "native"
+
+
+def test_evidence_is_the_mean_over_targets() -> None:
+    found = evidence_of({"native": 0.9, "fine": 0.95}, {"native": [0.2, 0.4]})
+    assert found["native"] == CandidateEvidence(ceiling=0.9, dice=0.3, targets=2)
+    assert found["fine"] == CandidateEvidence(ceiling=0.95, dice=None, targets=0)
+
+
+@pytest.fixture
+def shapes_answered(monkeypatch: pytest.MonkeyPatch) -> list[Shape]:
+    """Makes every answer cover the whole image, and lists the shapes of the images that were segmented."""
+    shapes: list[Shape] = []
+
+    def everything(encoded: EncodedImage, clicks: list[Click]) -> Answer:
+        shapes.append(encoded.shape)
+        return Answer(logits=torch.ones(encoded.shape), start=(0, 0, 0), grid=encoded.shape, windows=())
+
+    monkeypatch.setattr(segment_module, "segment", everything)
+    return shapes
+
+
+@pytest.fixture
+def foundation(tiny_foundation: Path, tmp_path: Path) -> Foundation:
+    return find_foundation(str(tiny_foundation), tmp_path)
+
+
+@pytest.mark.parametrize(("target", "clicks"), [("class", 1), ("component", 2)])
+def test_dice_is_over_the_union_on_the_original_grid(
+    target: TargetKind,
+    clicks: int,
+    make_raw: MakeRaw,
+    blocks: Blocks,
+    foundation: Foundation,
+    shapes_answered: list[Shape],
+) -> None:
+    fine = foundation.native.model_copy(update={"name": "1.5mm", "spacing_mm": 1.5})
+    wanted = Measurement(values=(2,), target=target, cases=("case_1", "case_3"), candidates=(foundation.native, fine))
+    raw = read_raw_dataset(make_raw(blocks, {"one": 1, "two": 2}))
+    found = measure_general_expert(raw, foundation, {"two": wanted}, seed=0, device="cpu")
+    # The class has 26 of 14^3 voxels; the answer has all.
+    assert found == {"two": {"native": [2 * 26 / (26 + 14**3)] * 2, "1.5mm": [2 * 26 / (26 + 14**3)] * 2}}
+    assert shapes_answered == ([(14, 14, 14)] * clicks + [(28, 28, 28)] * clicks) * 2
+
+
+@pytest.mark.usefixtures("shapes_answered")
+def test_ignored_voxels_are_not_scored(make_raw: MakeRaw, blocks: Blocks, foundation: Foundation) -> None:
+    wanted = Measurement(values=(1,), target="class", cases=("case_1",), candidates=(foundation.native,))
+    raw = read_raw_dataset(make_raw(blocks, {"one": 1, "ignore": 2}))
+    found = measure_general_expert(raw, foundation, {"one": wanted}, seed=0, device="cpu")
+    assert found["one"]["native"] == [2 * 216 / (216 + 14**3 - 26)]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from planning.fingerprint import digest_of_raw, orientation_code, take_fingerprint, thickness_mm
+from sammoe_pipeline.image_io import Header
+from sammoe_pipeline.raw_dataset import read_raw_dataset
+
+MakeRaw = Callable[..., Path]
+
+
+def test_classes_are_measured_in_mm(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> None:
+    raw = read_raw_dataset(make_raw(blocks, {"one": 1, "two": 2}, spacing_mm=2.0))
+    classes = take_fingerprint(raw, workers=1).classes
+    assert classes["one"].volume_mm3 == 6**3 * 8
+    assert classes["one"].extent_mm == (12, 12, 12)
+    assert classes["one"].thickness_mm == 12
+    assert (classes["one"].components, classes["two"].components) == (1, 2)
+    assert classes["two"].extent_mm == (4, 18, 18)
+
+
+def test_a_class_counts_only_where_it_is(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> None:
+    cases = dict(blocks)
+    cases["case_0"] = np.where(blocks["case_0"] == 2, 0, blocks["case_0"])
+    fingerprint = take_fingerprint(read_raw_dataset(make_raw(cases, {"one": 1, "two": 2, "none": 3})), workers=1)
+    assert {name: found.cases for name, found in fingerprint.classes.items()} == {"one": 4, "two": 3, "none": 0}
+    assert [case.classes for case in fingerprint.cases] == [("one",), *[("one", "two")] * 3]
+
+
+def test_intensities_are_those_of_the_foreground(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> None:
+    raw = read_raw_dataset(make_raw(blocks, {"one": 1, "two": 2}, channels=2))
+    channels = take_fingerprint(raw, workers=1).channels
+    assert [channel.name for channel in channels] == ["MR0", "MR1"]
+    for channel in channels:
+        assert channel.mean == pytest.approx(100, abs=0.5)
+        assert channel.std == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("width", [4, 10])
+def test_thickness_is_that_of_the_thinnest_side(width: int) -> None:
+    assert thickness_mm(np.ones((40, width, 30), dtype=np.bool_), (1.0, 1.0, 1.0)) == width
+
+
+def test_thickness_minds_the_spacing() -> None:
+    assert thickness_mm(np.ones((20, 20, 4), dtype=np.bool_), (1.0, 1.0, 3.0)) == 12
+
+
+def test_orientation_is_that_of_the_files_axes() -> None:
+    affine = np.array([[0.0, 0, -2, 0], [1, 0, 0, 0], [0, -3, 0, 0], [0, 0, 0, 1]])
+    assert orientation_code(Header(shape=(4, 5, 6), affine=affine, dtype="int16")) == "AIL"
+
+
+def test_the_digest_changes_with_a_raw_file(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> None:
+    folder = make_raw(blocks, {"one": 1, "two": 2})
+    before = digest_of_raw(read_raw_dataset(folder))
+    assert digest_of_raw(read_raw_dataset(folder)) == before
+    os.utime(folder / "labelsTr" / "case_2.nii.gz", (1, 1))
+    assert digest_of_raw(read_raw_dataset(folder)) != before

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from planning.fingerprint import take_fingerprint
+from planning.planner import check_plan, make_plan
+from planning.table import plan_table
+from sammoe_pipeline.artefacts import FoldSplit, Plan, Splits
+from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.foundations import Foundation, find_foundation
+from sammoe_pipeline.raw_dataset import RawDataset, read_raw_dataset
+
+MakeRaw = Callable[..., Path]
+SPLITS = Splits(folds=(FoldSplit(train=("case_0", "case_3"), calibration=("case_1",), val=("case_2",)),))
+
+
+def cord_and_block() -> NDArray[np.uint8]:
+    """A block of 12 mm, and a cord of 5 mm that crosses the image of 30 mm; 1 mm voxels."""
+    label = np.zeros((30, 30, 30), dtype=np.uint8)
+    label[4:16, 4:16, 4:16] = 1
+    label[21:26, 21:26, :] = 2
+    return label
+
+
+@pytest.fixture
+def foundation(tiny_foundation: Path, tmp_path: Path) -> Foundation:
+    return find_foundation(str(tiny_foundation), tmp_path)
+
+
+@pytest.fixture
+def raw(make_raw: MakeRaw) -> RawDataset:
+    cases = {f"case_{index}": cord_and_block() for index in range(4)}
+    return read_raw_dataset(make_raw(cases, {"block_left": 1, "cord": 2, "nothing": 3}, spacing_mm=1.0))
+
+
+def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8) -> Plan:
+    fingerprint = take_fingerprint(raw, workers=1)
+    return make_plan(raw, fingerprint, SPLITS, foundation, expert_threshold=threshold, seed=0, device="cpu", workers=1)
+
+
+def test_each_class_gets_what_its_evidence_says(raw: RawDataset, foundation: Foundation) -> None:
+    plan = plan_for(raw, foundation)
+    cord, block, nothing = plan.classes["cord"], plan.classes["block_left"], plan.classes["nothing"]
+    # Cells of 6 mm cannot draw a cord of 5 mm; cells of a third can.
+    assert cord.evidence["native"].ceiling < 0.6 < 0.85 < cord.evidence["1mm"].ceiling
+    assert cord.evidence["native"].dice is None
+    assert plan.configurations[cord.configuration].spacing_mm < foundation.card.spacing_mm
+    assert cord.evidence[cord.configuration].targets == 2
+    assert cord.task in {task.name for task in plan.tasks if "cord" in task.classes}
+    assert block.task is not None
+    assert (nothing.task, nothing.evidence) == (None, {})
+    assert "no case has it" in nothing.reason
+    assert plan.training.mirror_axes == ()
+    used = {plan.locator_configuration, *(chosen.configuration for chosen in plan.classes.values())}
+    assert set(plan.configurations) == used
+    check_plan(plan, raw, foundation, SPLITS, raw_digest=plan.raw_digest)
+    assert plan.model_dump_json() == plan_for(raw, foundation).model_dump_json()
+
+
+def test_a_class_that_the_general_expert_masters_needs_no_expert(raw: RawDataset, foundation: Foundation) -> None:
+    plan = plan_for(raw, foundation, threshold=0.0)
+    assert plan.tasks == ()
+    assert plan.classes["cord"].task is None
+    assert "no expert needed" in plan.classes["cord"].reason
+    assert "general expert" in plan_table(plan)
+
+
+def small_plan(**changes: Any) -> Plan:
+    content: dict[str, Any] = {
+        "dataset": "Dataset007_Things",
+        "foundation": "random",
+        "foundation_sha256": "abc",
+        "configurations": {"native": {"name": "native", "spacing_mm": 3.0, "patch_size": 48}},
+        "classes": {
+            name: {"configuration": "native", "target": "class", "task": task, "reason": "", "evidence": {}}
+            for name, task in (("block_left", "task"), ("cord", None), ("nothing", None))
+        },
+        "tasks": [
+            {"name": "task", "classes": ["block_left"], "configuration": "native", "start_from": "general"},
+        ],
+        "locator_configuration": "native",
+        "training": {
+            "views": 400,
+            "iterations": 400,
+            "batch_size": 8,
+            "learning_rate": 3e-4,
+            "interactions": 2,
+            "mirror_axes": [],
+        },
+        "expert_threshold": 0.8,
+        "num_folds": 1,
+        "seed": 0,
+        "raw_digest": "digest",
+        **changes,
+    }
+    return Plan.model_validate(content, strict=False)
+
+
+def test_an_edited_plan_is_checked_and_all_faults_named(raw: RawDataset, foundation: Foundation) -> None:
+    classes = {name: chosen.model_dump() for name, chosen in small_plan().classes.items()}
+    classes["cords"] = {**classes.pop("cord"), "configuration": "natve"}
+    classes["nothing"]["task"] = "task"
+    plan = small_plan(classes=classes, num_folds=5, raw_digest="old")
+    with pytest.raises(ArtefactError) as caught:
+        check_plan(plan, raw, foundation, SPLITS, raw_digest="digest")
+    message = str(caught.value)
+    for fault in (
+        "the raw data of Dataset007_Things changed after planning. Add --replan",
+        "foundation 'random' is not the one it was made for. Add --replan",
+        "num_folds is 5, but there are 1 folds",
+        "class 'cord' is missing. Did you mean 'cords'?",
+        "there is no class 'cords' in the dataset. Did you mean 'cord'?",
+        "classes.cords: there is no configuration 'natve'. Did you mean 'native'?",
+        "classes.nothing.task is 'task', but the task that lists it is None",
+    ):
+        assert fault in message
+
+
+def test_a_class_must_share_its_tasks_configuration(raw: RawDataset, foundation: Foundation) -> None:
+    configuration = {"name": "1mm", "spacing_mm": 1.0, "patch_size": 48}
+    plan = small_plan(
+        foundation_sha256=foundation.card.sha256,
+        configurations={"native": {"name": "native", "spacing_mm": 3.0, "patch_size": 48}, "1mm": configuration},
+        tasks=[{"name": "task", "classes": ["block_left"], "configuration": "1mm", "start_from": "general"}],
+    )
+    with pytest.raises(ArtefactError, match=r"classes.block_left.configuration is native, that of its task 1mm"):
+        check_plan(plan, raw, foundation, SPLITS, raw_digest="digest")
