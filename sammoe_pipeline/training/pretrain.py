@@ -27,6 +27,7 @@ from sammoe_pipeline.training.interaction import click_tensors, interactive_loss
 from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
 from sammoe_pipeline.training.prefetch import prefetch
+from sammoe_pipeline.training.reconstruction import Reconstruction
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
 from sammoe_pipeline.training.warm_up import ellipsoids
 
@@ -38,9 +39,10 @@ _VIEW_SCALE = (0.6, 2.0)
 _VALIDATION_SHARE = 0.1
 _VALIDATION_VIEWS = 48
 _SMALLEST_TARGET = 64
-_RAMP = 0.2
-_EASY = 0.6
-_EASY_AT_LAST = 0.05
+_RAMP = 0.35
+_EASY = 0.3
+_EASY_AT_LAST = 0.1
+_RECONSTRUCTION_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -294,46 +296,55 @@ def pretrain(
 
     torch.manual_seed(settings.seed)
     model = build_sam_med3d(settings.builder).to(device).train()
-    optimiser = make_optimiser(model, settings.learning_rate)
+    reconstruction = Reconstruction(
+        channels=model.embedding_channels, cells=model.mask_size // model.embedding_size
+    ).to(device)
+    learning = torch.nn.ModuleList([model, reconstruction])
+    optimiser = make_optimiser(learning, settings.learning_rate)
     loss_of = MaskLoss()
-    start, log = 0, [["iteration", "seconds", "loss", "learning_rate", "held_out_dice"]]
+    start, log = 0, [["iteration", "seconds", "loss", "reconstruction", "learning_rate", "held_out_dice"]]
     elapsed = 0.0
     if (folder / CHECKPOINT).is_file():
         state = load_checkpoint(folder / CHECKPOINT)
-        model.load_state_dict(state["model"])
+        learning.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         start, log, elapsed = state["iteration"], state["log"], state["seconds"]
         logger.info("Continuing at iteration %d of %d", start, settings.iterations)
     began = time.monotonic() - elapsed
     recent: list[float] = []
+    remembered: list[float] = []
     batches = prefetch(_TrainingBatches(sources, settings, model.patch_size), range(start, settings.iterations))
     bar = tqdm(batches, initial=start, total=settings.iterations, desc="Pretraining", mininterval=5)
     for iteration, batch in enumerate(bar, start):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration, settings.iterations, settings.learning_rate)
-        loss = _step(model, batch, loss_of, np.random.default_rng([settings.seed, iteration, 1]), device)
+        loss, memory = _step(
+            model, reconstruction, batch, loss_of, np.random.default_rng([settings.seed, iteration, 1]), device
+        )
         if not torch.isfinite(loss):
             raise TrainingError(f"The loss is {loss.item()} at iteration {iteration}. Lower --learning_rate.")
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.autograd.backward(loss + _RECONSTRUCTION_WEIGHT * memory)
+        torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimiser.step()
         recent.append(loss.item())
+        remembered.append(memory.item())
         done = iteration + 1
         if done % 100 == 0 or done == settings.iterations:
             dice = (
                 validate(model, sources, settings, device) if done % 500 == 0 or done == settings.iterations else None
             )
-            row = [str(done), f"{time.monotonic() - began:.0f}", f"{np.mean(recent):.4f}"]
+            row = [str(done), f"{time.monotonic() - began:.0f}", f"{np.mean(recent):.4f}", f"{np.mean(remembered):.4f}"]
             row += [f"{optimiser.param_groups[0]['lr']:.2e}", "" if dice is None else f"{dice:.4f}"]
             log.append(row)
-            bar.set_postfix(loss=row[2], dice=next((r[4] for r in reversed(log[1:]) if r[4]), ""))
+            bar.set_postfix(loss=row[2], dice=next((r[5] for r in reversed(log[1:]) if r[5]), ""))
             recent.clear()
+            remembered.clear()
             _write_log(folder, log)
             save_checkpoint(
                 folder / CHECKPOINT,
                 {
-                    "model": model.state_dict(),
+                    "model": learning.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "iteration": done,
                     "log": log,
@@ -344,13 +355,32 @@ def pretrain(
     return folder
 
 
-def _step(model: SamMed3D, batch: Batch, loss_of: MaskLoss, rng: np.random.Generator, device: str) -> Tensor:
+def _step(
+    model: SamMed3D,
+    reconstruction: Reconstruction,
+    batch: Batch,
+    loss_of: MaskLoss,
+    rng: np.random.Generator,
+    device: str,
+) -> tuple[Tensor, Tensor]:
+    """Returns the loss of the masks and that of the reconstruction."""
+    images = batch.images.to(device)
     targets, valid = batch.targets.to(device), batch.valid.to(device)
     repeats = len(batch.clicks) // len(batch.images)
     rounds = int(rng.choice([1, 2, 3], p=[0.65, 0.25, 0.1]))
     with autocast(device):
-        embedding = model.encode(batch.images.to(device)).repeat_interleave(repeats, dim=0)
-        return interactive_loss(model, embedding, batch.clicks, targets, valid, loss_of=loss_of, rounds=rounds, rng=rng)
+        embedding = model.encode(images)
+        masks = interactive_loss(
+            model,
+            embedding.repeat_interleave(repeats, dim=0),
+            batch.clicks,
+            targets,
+            valid,
+            loss_of=loss_of,
+            rounds=rounds,
+            rng=rng,
+        )
+        return masks, reconstruction.loss(embedding, images)
 
 
 def validate(model: SamMed3D, sources: Sequence[TrainingSource], settings: PretrainSettings, device: str) -> float:
