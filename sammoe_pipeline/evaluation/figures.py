@@ -41,7 +41,8 @@ def gains(rows: Sequence[ClassRow]) -> Figure:
             axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.3)
         axes.plot(100 * estimate.mean, place, "o", color=colour, markersize=5)
         if row.over_general is not None:
-            axes.plot(100 * row.over_general.mean, place, "o", color=colour, markersize=5, markerfacecolor="white")
+            same = 100 * row.over_general.mean
+            axes.plot(same, place, "o", color=colour, markersize=7.5, markerfacecolor="white", zorder=1.5)
     axes.axvline(0, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [_plain(f"{_short(row.dataset)}: {row.class_name}") for row, _ in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,7 +229,7 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, *, width: float =
 def _name_edges(axes: Axes, edges: Sequence[str]) -> None:
     places = ((0.03, 0.5, "left", "center"), (0.97, 0.5, "right", "center"), (0.5, 0.98, "center", "top"))
     for letter, (x, y, ha, va) in zip(edges, (*places, (0.5, 0.02, "center", "bottom")), strict=True):
-        axes.text(x, y, letter, ha=ha, va=va, size=7.5, color="#e8edf2", transform=axes.transAxes)
+        axes.text(x, y, letter, ha=ha, va=va, size=7.5, transform=axes.transAxes, **_legible())
 
 
 def _draw_ruler(axes: Axes, width_mm: float) -> None:
@@ -238,7 +238,12 @@ def _draw_ruler(axes: Axes, width_mm: float) -> None:
     power = 10.0 ** np.floor(np.log10(wanted))
     length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
     end = 0.05 + length / width_mm
-    axes.plot([0.05, end], [0.06, 0.06], color="#e8edf2", linewidth=1.6, transform=axes.transAxes)
-    axes.text(
-        0.05, 0.085, f"{length:g} mm", ha="left", va="bottom", size=6.5, color="#e8edf2", transform=axes.transAxes
-    )
+    axes.plot([0.05, end], [0.06, 0.06], linewidth=1.6, transform=axes.transAxes, **_legible())
+    axes.text(0.05, 0.085, f"{length:g} mm", ha="left", va="bottom", size=6.5, transform=axes.transAxes, **_legible())
+
+
+def _legible() -> dict[str, Any]:
+    """Returns settings for what is written onto an image, bright with a dark rim."""
+    from matplotlib.patheffects import withStroke
+
+    return {"color": "white", "path_effects": [withStroke(linewidth=2.2, foreground="black")]}
