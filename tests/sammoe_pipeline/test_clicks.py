@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from sammoe_pipeline.clicks import Click, component_at, deep_voxels, first_click, next_click
+
+SHAPE = (20, 18, 16)
+
+
+def _box(*sides: tuple[int, int]) -> NDArray[np.bool_]:
+    mask = np.zeros(SHAPE, dtype=np.bool_)
+    mask[tuple(slice(first, stop) for first, stop in sides)] = True
+    return mask
+
+
+def _at(click: Click) -> tuple[int, ...]:
+    return tuple(int(value) for value in click.position)
+
+
+@pytest.fixture
+def blob() -> NDArray[np.bool_]:
+    """A ball with a thin handle, away from every border."""
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"), axis=-1)
+    return np.asarray(np.linalg.norm(grid - (8, 8, 8), axis=-1) < 5) | _box((8, 18), (8, 9), (8, 9))
+
+
+def test_deep_voxels_are_all_those_at_least_half_as_deep_as_the_deepest(blob: NDArray[np.bool_]) -> None:
+    depth = distance_transform_edt(blob)
+    expected = np.argwhere(depth >= depth.max() / 2)
+    np.testing.assert_array_equal(deep_voxels(blob), expected)
+    assert 0 < len(expected) < blob.sum()
+
+
+def test_border_of_the_array_is_no_border_of_the_structure() -> None:
+    half = _box((0, 8), (0, 18), (0, 16))
+    # Only the face at x = 8 is a border: depth grows towards x = 0.
+    assert set(deep_voxels(half)[:, 0]) == set(range(5))
+
+
+def test_mask_that_fills_the_array_is_deep_everywhere() -> None:
+    assert len(deep_voxels(np.ones(SHAPE, dtype=np.bool_))) == np.prod(SHAPE)
+
+
+def test_target_of_one_voxel_is_clicked_on() -> None:
+    click = first_click(_box((19, 20), (0, 1), (7, 8)), np.random.default_rng(0))
+    assert click == Click(position=(19.0, 0.0, 7.0), positive=True)
+
+
+def test_empty_target_gets_no_click() -> None:
+    assert first_click(np.zeros(SHAPE, dtype=np.bool_), np.random.default_rng(0)) is None
+
+
+def test_first_clicks_lie_in_the_deep_part_and_spread_over_it(blob: NDArray[np.bool_]) -> None:
+    deep = {tuple(voxel) for voxel in deep_voxels(blob)}
+    clicks = [first_click(blob, np.random.default_rng(seed)) for seed in range(50)]
+    positions = {_at(click) for click in clicks if click is not None}
+    assert positions <= deep
+    assert len(positions) > 20
+
+
+def test_click_depends_on_the_seed_alone(blob: NDArray[np.bool_]) -> None:
+    assert first_click(blob, np.random.default_rng(3)) == first_click(blob.copy(), np.random.default_rng(3))
+
+
+def test_larger_miss_gets_a_positive_click() -> None:
+    target, prediction = _box((2, 10), (2, 10), (2, 10)), _box((2, 5), (2, 11), (2, 10))
+    click = next_click(prediction, target, np.random.default_rng(0))
+    assert click is not None and click.positive
+    assert target[_at(click)] and not prediction[_at(click)]
+
+
+def test_larger_excess_gets_a_negative_click() -> None:
+    target, prediction = _box((2, 10), (2, 10), (2, 10)), _box((3, 18), (2, 10), (2, 10))
+    click = next_click(prediction, target, np.random.default_rng(0))
+    assert click is not None and not click.positive
+    assert prediction[_at(click)] and not target[_at(click)]
+
+
+def test_nobody_clicks_where_the_truth_is_unknown() -> None:
+    target, prediction = _box((2, 10), (2, 10), (2, 10)), _box((3, 18), (2, 10), (2, 10))
+    known = ~_box((10, 20), (0, 18), (0, 16))
+    click = next_click(prediction, target, np.random.default_rng(0), known)
+    assert click is not None and click.positive
+    assert _at(click)[0] == 2
+
+
+def test_right_mask_needs_no_click(blob: NDArray[np.bool_]) -> None:
+    assert next_click(blob, blob, np.random.default_rng(0)) is None
+
+
+def test_component_at_a_click_is_what_touches_it_even_by_a_corner() -> None:
+    first, corner, apart = (
+        _box((2, 4), (2, 4), (2, 4)),
+        _box((4, 6), (4, 6), (4, 6)),
+        _box((10, 12), (2, 4), (2, 4)),
+    )
+    found = component_at(first | corner | apart, Click(position=(2.4, 3.0, 2.6)))
+    np.testing.assert_array_equal(found, first | corner)
+
+
+def test_component_at_a_click_beside_the_mask_is_empty(blob: NDArray[np.bool_]) -> None:
+    assert not component_at(blob, Click(position=(0.0, 0.0, 0.0))).any()

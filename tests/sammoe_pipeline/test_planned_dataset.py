@@ -1,0 +1,49 @@
+import dataclasses
+
+import pytest
+
+from sammoe_pipeline.errors import ArtefactError, DatasetNotFoundError, UsageError
+from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.planned_dataset import PlannedDataset
+from tests.conftest import Workspace
+
+
+@pytest.mark.parametrize("dataset", [7, "007", "Boxes", "Dataset007_Boxes"])
+def test_dataset_is_loaded_by_id_or_name(workspace: Workspace, dataset: int | str) -> None:
+    loaded = PlannedDataset.load(workspace.folders, dataset, workspace.foundation)
+    assert (loaded.name, loaded.num_folds) == ("Dataset007_Boxes", 2)
+    assert loaded.description.labels == {"near": (1,), "far": (2,)}
+
+
+def test_unknown_dataset_is_named(workspace: Workspace) -> None:
+    with pytest.raises(DatasetNotFoundError, match="Boxers"):
+        PlannedDataset.load(workspace.folders, "Boxers", workspace.foundation)
+
+
+def _other(foundation: Foundation, **changes: str) -> Foundation:
+    return dataclasses.replace(foundation, card=foundation.card.model_copy(update=changes))
+
+
+def test_dataset_planned_for_another_foundation_says_how_to_plan_it(workspace: Workspace) -> None:
+    with pytest.raises(ArtefactError, match="sammoe_plan_and_preprocess -d 007 --foundation other"):
+        PlannedDataset.load(workspace.folders, 7, _other(workspace.foundation, name="other"))
+
+
+def test_plan_for_other_weights_of_the_same_name_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(ArtefactError, match="--replan"):
+        PlannedDataset.load(workspace.folders, 7, _other(workspace.foundation, sha256="0" * 64))
+
+
+@pytest.mark.parametrize("fold", [-1, 2])
+def test_unknown_fold_is_named_with_those_there_are(workspace: Workspace, fold: int) -> None:
+    with pytest.raises(UsageError, match=f"-f {fold}: Dataset007_Boxes has folds 0 to 1"):
+        workspace.planned.fold(fold)
+
+
+def test_unknown_task_is_named_with_those_there_are(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'boxes'"):
+        workspace.planned.task("boxs")
+
+
+def test_configuration_of_a_class_is_the_plans(workspace: Workspace) -> None:
+    assert workspace.planned.configuration_of("far") == workspace.foundation.native

@@ -1,0 +1,39 @@
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
+
+
+def test_learning_rate_rises_over_the_first_three_hundredths() -> None:
+    rates = [learning_rate_at(iteration, 100, 1.0) for iteration in range(4)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+
+
+def test_learning_rate_falls_along_half_a_cosine_to_a_hundredth() -> None:
+    rates = [learning_rate_at(iteration, 1000, 2.0) for iteration in (30, 515, 1000)]
+    assert rates == pytest.approx([2.0, 2 * (0.01 + 0.99 / 2), 0.02])
+    after = [learning_rate_at(iteration, 1000, 2.0) for iteration in range(30, 1000)]
+    assert all(earlier >= later for earlier, later in itertools.pairwise(after))
+
+
+def test_training_of_one_iteration_has_a_learning_rate() -> None:
+    assert learning_rate_at(0, 1, 0.5) == 0.5
+
+
+def test_weight_decay_spares_vectors_and_what_is_frozen() -> None:
+    model = nn.Sequential(nn.Conv3d(1, 2, 3), nn.LayerNorm(2), nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
+    optimiser = make_optimiser(model, 1e-3)
+    shapes = {
+        group["weight_decay"] > 0: [tuple(parameter.shape) for parameter in group["params"]]
+        for group in optimiser.param_groups
+    }
+    assert shapes == {True: [(2, 1, 3, 3, 3), (2, 2)], False: [(2,), (2,), (2,), (2,)]}
+    assert {group["lr"] for group in optimiser.param_groups} == {1e-3}
+
+
+def test_matrix_products_are_rounded_to_bfloat16() -> None:
+    with autocast("cpu"):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.bfloat16
