@@ -365,6 +365,8 @@ class MixtureDataset(Record):
     """By class: the configuration in which it is segmented."""
     values: dict[str, int]
     """By class: the value that its voxels get in an output for this dataset alone."""
+    nested: bool
+    """Whether its classes are nested regions: later ones are written over earlier ones, instead of competing."""
     targets: dict[str, Literal["class", "component"]]
     """By class: what one click points at."""
     locator_configuration: Configuration | None

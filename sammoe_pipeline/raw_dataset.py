@@ -76,6 +76,10 @@ class DatasetJson:
     file_ending: str
     num_training: int | None
     """Number of labelled cases as the file has it; None where it does not say."""
+    output_values: dict[str, int]
+    """By class: the value that a prediction writes for it; of a region that of `regions_class_order`."""
+    nested: bool
+    """Whether the classes are regions, written in the order of `labels`, later ones over earlier ones."""
 
 
 def read_dataset_json(path: Path) -> DatasetJson:
@@ -97,13 +101,18 @@ def read_dataset_json(path: Path) -> DatasetJson:
     ignore = values.pop(IGNORE, (None,))[0]
     values.pop(BACKGROUND, None)
     channels = content["channel_names"]
+    regions = content.get("regions_class_order")
+    # nnU-Net: the i-th region of `labels` is written with the i-th value of `regions_class_order`, in turn.
+    written = regions if regions is not None else [of_class[0] for of_class in values.values()]
     return DatasetJson(
         channels=tuple(channels[key] for key in sorted(channels, key=int)),
         labels=values,
-        class_order=_class_order(values, content.get("regions_class_order")),
+        class_order=tuple(values) if regions is not None else tuple(sorted(values, key=lambda name: values[name])),
         ignore=ignore,
         file_ending=content["file_ending"],
         num_training=content.get("numTraining"),
+        output_values=dict(zip(values, written, strict=True)),
+        nested=regions is not None,
     )
 
 
@@ -197,13 +206,6 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path} is not valid JSON ({error}). Mend it, or convert the dataset again.") from error
-
-
-def _class_order(labels: dict[str, tuple[int, ...]], regions: list[int] | None) -> tuple[str, ...]:
-    if regions is not None:
-        # nnU-Net: the i-th region of `labels` is written with the i-th value of `regions_class_order`, in turn.
-        return tuple(labels)
-    return tuple(sorted(labels, key=lambda name: labels[name]))
 
 
 def _faults(content: Any) -> list[str]:

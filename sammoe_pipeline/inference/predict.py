@@ -20,7 +20,6 @@ from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import GENERAL, EncodedCase, Mixture, Routing
 from sammoe_pipeline.inference.prompts import SLICER_ENDING, Target, read_prompts
-from sammoe_pipeline.inference.segment import OFF
 from sammoe_pipeline.paths import DATASET_JSON, PREDICTIONS_JSON
 
 logger = logging.getLogger(__name__)
@@ -132,11 +131,15 @@ def predict_folder(
         device: on which it runs, for the record.
 
     Raises:
-        UsageError: nothing to predict, or neither prompts nor a locator.
+        UsageError: nothing to predict, neither prompts nor a locator, or `target` is where the images are.
     """
     from tqdm import tqdm
 
     cases = find_cases(source)
+    if target.resolve() == (source if source.is_dir() else source.parent).resolve():
+        raise UsageError(
+            f"-o {target}: it is the folder of the images, whose files would be overwritten. Give another one."
+        )
     classes = _output_classes(mixture, dataset)
     located = [c for c in classes if mixture.locators.get(c.dataset)]
     if prompts is None and not located:
@@ -199,6 +202,7 @@ def _predict_case(
     prompts: Path | None,
     labels: dict[str, int],
 ) -> list[PredictedTarget]:
+    _require_channels(case)
     volumes = [read_volume(file) for file in case.files]
     image = CaseImage(volumes)
     encoded = mixture.encode(image)
@@ -206,7 +210,7 @@ def _predict_case(
         wanted = _from_file(prompts, case, image, classes, labels)
     else:
         wanted = _from_locators(mixture, encoded, classes)
-    # Classes compete voxel by voxel: the highest logit above 0 wins.
+    # Classes compete voxel by voxel, and the highest logit above 0 wins; nested regions are written one over another.
     best = torch.full(image.shape, 0.0)
     label_map = torch.zeros(image.shape, dtype=torch.int16)
     order = {c.label: index for index, c in enumerate(classes)}
@@ -221,6 +225,15 @@ def _predict_case(
     stored = data.astype(np.uint8 if int(data.max(initial=0)) < 256 else np.uint16)
     write_volume(folder / f"{case.name}{ending}", Volume(data=stored, affine=volumes[0].affine))
     return written
+
+
+def _require_channels(case: InputCase) -> None:
+    names = [file.name[: -len(file_ending(file) or "")] for file in case.files]
+    if names not in ([case.name], [f"{case.name}_{channel:04d}" for channel in range(len(names))]):
+        raise UsageError(
+            f"The files {', '.join(file.name for file in case.files)} are not the channels {case.name}_0000, "
+            f"{case.name}_0001, ... of one image. Add what is missing, or rename images of their own."
+        )
 
 
 _Wanted = tuple[_OutputClass, Target | None, tuple[str, ...]]
@@ -307,16 +320,17 @@ def _predict_target(
         if own is not None and not routing.chosen and not from_file:
             warnings = (*warnings, "the gate refused the locator's prompt, so the class is left out")
         else:
-            configuration = mixture.foundation.native
+            configuration, nested = mixture.foundation.native, False
             if named:
-                configuration = mixture.member(output.dataset).configurations[output.name]
+                member = mixture.member(output.dataset)
+                configuration, nested = member.configurations[output.name], member.nested
             # Clicks from a file are one interaction; the locator's are one target each.
             prompts = [target.clicks] if from_file else [(click,) for click in target.clicks]
             for prompt in prompts:
                 answer = mixture.answer(encoded, prompt, routing, general_configuration=configuration)
                 windows += len(answer.windows)
                 box = answer.box
-                wins = (answer.logits > best[box]) & (answer.logits > OFF)
+                wins = answer.logits > (torch.zeros(()) if nested else best[box])
                 best[box] = torch.where(wins, answer.logits, best[box])
                 label_map[box] = torch.where(wins, torch.tensor(output.value, dtype=torch.int16), label_map[box])
             chosen = routing.label

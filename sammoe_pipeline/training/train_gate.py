@@ -250,7 +250,8 @@ def _collect(
                 num_folds=dataset.num_folds,
                 held_out_folds=tuple(fold for fold in folds if fold < dataset.num_folds),
                 configurations={c: dataset.configuration_of(c) for c in dataset.description.labels},
-                values={c: _value_of(dataset, c) for c in dataset.description.labels},
+                values=dataset.description.output_values,
+                nested=dataset.description.nested,
                 targets={c: dataset.plan.classes[c].target for c in dataset.description.labels},
                 locator_configuration=dataset.plan.configurations[dataset.plan.locator_configuration],
                 thresholds={class_name: float(np.mean(values)) for class_name, values in peaks.items()},
@@ -265,13 +266,6 @@ def _collect(
             + "\nRun sammoe_train_expert for them, or choose finished folds with -f, or datasets with -d."
         )
     return tuple(experts), tuple(datasets)
-
-
-def _value_of(dataset: PlannedDataset, class_name: str) -> int:
-    """Returns the value that marks a class: of a region the one that belongs to it alone, where there is one."""
-    values = dataset.description.labels[class_name]
-    others = {v for name, vs in dataset.description.labels.items() if name != class_name for v in vs}
-    return next((value for value in values if value not in others), values[0])
 
 
 def _require_foundation(sha256: str, foundation: Foundation, path: Path) -> None:

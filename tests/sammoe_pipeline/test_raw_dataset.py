@@ -146,3 +146,10 @@ def test_a_broken_patients_file_is_named(make_raw: Callable[..., Path]) -> None:
     (folder / "patients.json").write_text("anna")
     with pytest.raises(ArtefactError, match=r"patients\.json is not valid JSON"):
         read_raw_dataset(folder)
+
+
+def test_regions_are_given_out_with_the_values_of_their_order(tmp_path: Path) -> None:
+    labels = {"background": 0, "kidney": [1, 2, 3], "masses": [2, 3], "tumour": 2}
+    description = read_dataset_json(write(tmp_path, labels=labels, regions_class_order=[1, 3, 2]))
+    assert description.output_values == {"kidney": 1, "masses": 3, "tumour": 2}
+    assert description.nested
