@@ -47,7 +47,8 @@ class Foundation:
         """Builds the network with the foundation's weights, frozen and in evaluation mode.
 
         Raises:
-            ArtefactError: the weights are missing, are not the ones that the card names, or do not fit the builder.
+            ArtefactError: the weights are missing, are not the ones that the card names, or do not fit its builder; or
+                there is no such builder.
         """
         import torch
         from safetensors.torch import load_file
@@ -55,8 +56,11 @@ class Foundation:
         from sammoe_pipeline.model import build_sam_med3d
 
         check_hash(self.weights, self.card.sha256)
-        with torch.device("meta"):
-            model = build_sam_med3d(self.card.builder)
+        try:
+            with torch.device("meta"):
+                model = build_sam_med3d(self.card.builder)
+        except ValueError as error:
+            raise ArtefactError(f"{self.folder / FOUNDATION_JSON}: {error}") from error
         state = {name: value.float() for name, value in load_file(self.weights).items()}
         try:
             model.load_state_dict(state, strict=True, assign=True)
