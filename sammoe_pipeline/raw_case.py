@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammoe_pipeline.clicks import Click, component_at, first_click
+from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.planned_dataset import PlannedDataset
@@ -37,9 +38,15 @@ class RawLabelledCase:
         """Reads a case from the raw dataset and the preprocessed ground truth.
 
         Raises:
+            ArtefactError: the raw dataset has no such case any more.
             UnreadableFileError: a file is missing or broken.
         """
-        files = next(case for case in raw.training_cases if case.name == name)
+        files = next((case for case in raw.training_cases if case.name == name), None)
+        if files is None:
+            raise ArtefactError(
+                f"{raw.folder} has no labelled case '{name}', but {planned.paths.splits} names it. Put its files back, "
+                f"or plan again."
+            )
         image = CaseImage([read_volume(path) for path in files.images])
         truth = read_volume(planned.paths.ground_truth(name))
         labels = np.ascontiguousarray(image.orientation.to_canonical(truth.data)).astype(np.int16)
