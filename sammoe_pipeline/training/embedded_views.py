@@ -130,14 +130,18 @@ class TaskViews:
         )
 
     def plain_views(self, per_target: int, limit: int) -> list[View]:
-        """Returns unchanged views centred on clicks, `per_target` a class and case, at most `limit` in all."""
+        """Returns unchanged views, `per_target` a class and case, at most `limit` in all.
+
+        They lie as windows do in prediction: on whole voxels, with the click at index `P // 2`.
+        """
         views = []
+        to_centre = (self._size - 1) / 2 - self._size // 2
         for class_name in self._classes:
             for number, case in enumerate(self.cases_of[class_name]):
                 rng = np.random.default_rng([*self._seed, number])
                 locations = case.properties.class_locations[class_name]
                 for _ in range(per_target):
-                    centre = np.array(locations[rng.integers(len(locations))], dtype=np.float64)
+                    centre = np.array(locations[rng.integers(len(locations))]) + to_centre
                     view = self._view(case, class_name, Placement(centre, np.eye(3)), rng, augmented=False)
                     if view is not None:
                         views.append(view)
@@ -149,9 +153,8 @@ class TaskViews:
     ) -> View | None:
         image, labels = cut(case, placement, self._size)
         member = members(labels, self._planned.description.labels[class_name])
-        middle = Click(position=((self._size - 1) / 2,) * 3)
-        x, y, z = (round(value) for value in middle.position)
-        click = middle if member[x, y, z] else first_click(member, rng)
+        middle = self._size // 2
+        click = Click(position=(middle,) * 3) if member[middle, middle, middle] else first_click(member, rng)
         if click is None:
             return None
         if self._planned.plan.classes[class_name].target == "component":

@@ -92,24 +92,26 @@ def cut(case: PreparedCase, placement: Placement, size: int) -> tuple[Tensor, Te
     high = np.clip(np.ceil(placement.centre + reach).astype(int) + 2, low + 1, shape)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     image = torch.from_numpy(np.asarray(case.image[box], dtype=np.float32))
-    labels = torch.from_numpy(np.asarray(case.segmentation[box], dtype=np.float32))
+    labels = torch.from_numpy(np.asarray(case.segmentation[box], dtype=np.int16))
     # The position in the box of every voxel of the view, axis by axis: its middle plus a step a voxel along each side.
     steps = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     matrix = torch.from_numpy(placement.matrix.astype(np.float32))
     middle = torch.from_numpy((placement.centre - low).astype(np.float32))
     inside = torch.ones((size,) * 3, dtype=torch.bool)
-    coordinates = []
+    coordinates, voxels = [], []
     for axis in range(3):
         along_x, along_y, along_z = (matrix[axis, side] * steps for side in range(3))
         position = middle[axis] + along_x[:, None, None] + along_y[None, :, None] + along_z[None, None, :]
         first, last = -0.5 - float(low[axis]), float(shape[axis] - low[axis]) - 0.5
         inside &= (position >= first) & (position <= last)
         coordinates.append((position + 0.5) * (2 / image.shape[axis]) - 1)
+        # Half-way between two voxels it is always the upper one: rounding to even would skip every other voxel.
+        voxels.append((position + 0.5).floor().long().clamp(0, image.shape[axis] - 1))
     # grid_sample wants the last axis first, and positions in [-1, 1] from edge to edge of the box.
     grid = torch.stack(coordinates[::-1], dim=-1)[None]
     turned = F.grid_sample(image[None, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
-    nearest = F.grid_sample(labels[None, None], grid, mode="nearest", padding_mode="border", align_corners=False)[0, 0]
-    return turned.masked_fill(~inside, torch.nan), nearest.to(torch.int16).masked_fill(~inside, OUTSIDE)
+    nearest = labels[voxels[0], voxels[1], voxels[2]]
+    return turned.masked_fill(~inside, torch.nan), nearest.masked_fill(~inside, OUTSIDE)
 
 
 def members(labels: Tensor, values: tuple[int, ...]) -> NDArray[np.bool_]:
