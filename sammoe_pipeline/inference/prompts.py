@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.clicks import Click
@@ -15,6 +16,9 @@ from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.inference.case_image import CaseImage
 
 SLICER_ENDING = ".mrk.json"
+_SLICER_NUMBER = re.compile(r"-\d+$")
+_SLICER_UNNAMED = re.compile(r"F(_\d+)?")
+"""What 3D Slicer calls a list of points that nobody named."""
 
 Frame = Literal["RAS", "LPS", "voxel"]
 
@@ -62,7 +66,8 @@ def read_prompts(path: Path, image: CaseImage) -> list[Target]:
     """Reads the prompts of a case.
 
     Args:
-        path: a `.mrk.json` of 3D Slicer (each file one target, named by the file's markup), or the pipeline's own JSON.
+        path: a `.mrk.json` of 3D Slicer (a list of points is one target and its name the class), or the pipeline's own
+            JSON.
         image: the case, for its grid.
 
     Raises:
@@ -77,7 +82,7 @@ def read_prompts(path: Path, image: CaseImage) -> list[Target]:
         prompts = PromptFile.model_validate_json(
             json.dumps(_from_slicer(content) if path.name.endswith(SLICER_ENDING) else content)
         )
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(
             f"{path} is not a prompt file: {error}\nExpected: "
             f'{{"frame": "RAS", "targets": [{{"class_name": "liver", "clicks": [{{"position": [x, y, z]}}]}}]}}'
@@ -115,13 +120,13 @@ def _to_canonical(click: FileClick, frame: Frame, image: CaseImage) -> Click:
 
 
 def _from_slicer(content: Any) -> dict[str, object]:
-    """Translates 3D Slicer's markups: a list of points is one target, its label ahead of the first '-' the class.
+    """Translates 3D Slicer's markups: a list of points is one target, its name the class.
 
     A control point whose description is "negative" is a negative click.
     """
     targets, frames = [], set()
     for markup in content["markups"]:
-        frames.add({"LPS": "LPS", "0": "RAS", "RAS": "RAS"}[str(markup.get("coordinateSystem", "LPS"))])
+        frames.add(markup.get("coordinateSystem", "LPS"))
         points = [
             {
                 "position": [float(value) for value in point["position"]],
@@ -129,8 +134,14 @@ def _from_slicer(content: Any) -> dict[str, object]:
             }
             for point in markup["controlPoints"]
         ]
-        name = str(markup.get("name") or content.get("name") or "").strip()
-        targets.append({"class_name": name or None, "clicks": points})
+        targets.append({"class_name": _slicer_name(markup), "clicks": points})
     if len(frames) != 1:
         raise TypeError(f"its markups use the frames {sorted(frames)}; one is needed")
     return {"frame": frames.pop(), "targets": targets}
+
+
+def _slicer_name(markup: Any) -> str | None:
+    """Returns the name of a list of points; 3D Slicer writes it into the labels of the points only, before a number."""
+    labels = [_SLICER_NUMBER.sub("", str(point.get("label", ""))) for point in markup["controlPoints"]]
+    name = str(markup.get("name") or next(iter(labels), "")).strip()
+    return None if _SLICER_UNNAMED.fullmatch(name) else name or None

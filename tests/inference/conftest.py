@@ -1,0 +1,161 @@
+"""A network and a gate whose answers are known, and the entries of a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sammoe_pipeline.artefacts import (
+    Configuration,
+    LabelEntry,
+    MixtureCard,
+    MixtureDataset,
+    MixtureExpert,
+    Provenance,
+)
+from sammoe_pipeline.clicks import Click, component_at
+from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.inference.encoded_image import EncodedImage
+
+
+class BrightThing(nn.Module):
+    """Stands for a foundation: the mask is the bright component under the newest positive click.
+
+    The embedding is the window itself, and mask cells are voxels. `prompts` keeps the clicks of every decoding, as
+    (position, label).
+    """
+
+    patch_size = mask_size = 16
+    embedding_channels = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(1))
+        self.prompts: list[list[tuple[tuple[float, ...], int]]] = []
+        self.encoded = 0
+
+    def encode(self, image: Tensor) -> Tensor:
+        self.encoded += len(image)
+        return image
+
+    def decode(
+        self,
+        embedding: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        previous_logits: Tensor | None = None,
+        *,
+        mask_decoder: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        clicks = [(tuple(at), label) for at, label in zip(points[0].tolist(), labels[0].tolist(), strict=True)]
+        self.prompts.append(clicks)
+        newest = next(at for at, label in reversed(clicks) if label == 1)
+        x, y, z = newest
+        mask = component_at((embedding[0, 0] > 0).numpy(), Click(position=(x, y, z)))
+        logits = torch.from_numpy(np.where(mask, 8.0, -8.0).astype(np.float32))[None, None]
+        return logits if mask_decoder is None else mask_decoder(logits)
+
+    def upsample(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+@pytest.fixture
+def bright_thing() -> BrightThing:
+    return BrightThing()
+
+
+def encode(model: nn.Module, mask: NDArray[np.bool_]) -> EncodedImage:
+    """Returns an image that is bright on a mask (x, y, z), encoded by a stub."""
+    image = torch.from_numpy(np.where(mask, 10.0, 1.0).astype(np.float32))
+    return EncodedImage(image, model=model, normalisation="positive")  # type: ignore[arg-type]
+
+
+def box(shape: Sequence[int], *sides: tuple[int, int]) -> NDArray[np.bool_]:
+    """Returns a mask of a shape, True in a box of half-open sides."""
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[tuple(slice(first, stop) for first, stop in sides)] = True
+    return mask
+
+
+class FixedGate:
+    """Stands for a gate whose confidences are known.
+
+    Args:
+        general: of the general decoder, beside those of the experts.
+        experts: by index.
+    """
+
+    def __init__(self, general: float, *experts: float) -> None:
+        self._values = torch.tensor([general, *experts])
+
+    def confidences(self, descriptions: Tensor, candidates: Sequence[int]) -> Tensor:
+        allowed = torch.zeros_like(self._values)
+        allowed[[0, *(1 + index for index in candidates)]] = 1
+        values = self._values * allowed
+        return (values / values.sum())[None]
+
+
+DATASET = "Dataset007_Boxes"
+PROVENANCE = Provenance(versions={}, commit=None, seed=0, device="cpu", threads=1)
+NATIVE = Configuration(name="native", spacing_mm=1.0, patch_size=16)
+
+
+def expert(task: str, *classes: str, configuration: Configuration = NATIVE, folds: int = 1) -> MixtureExpert:
+    """Returns an expert's entry, without hashes."""
+    serving = {str(fold): fold for fold in range(folds)}
+    return MixtureExpert(
+        dataset=DATASET,
+        task=task,
+        classes=classes,
+        configuration=configuration,
+        sha256=dict.fromkeys(serving, ""),
+        expert_fold=serving,
+    )
+
+
+def member(
+    values: dict[str, int], *, components: Sequence[str] = (), name: str = DATASET, located: bool = True
+) -> MixtureDataset:
+    """Returns a dataset's entry: classes with their values, and whether a locator finds them."""
+    return MixtureDataset(
+        dataset=name,
+        num_folds=1,
+        held_out_folds=(0,),
+        configurations=dict.fromkeys(values, NATIVE),
+        values=values,
+        targets={c: "component" if c in components else "class" for c in values},
+        locator_configuration=NATIVE if located else None,
+        thresholds=dict.fromkeys(values, 0.5),
+        locator_sha256={},
+        locator_fold={"0": 0},
+    )
+
+
+def mixture_card(
+    foundation: Foundation, datasets: Sequence[MixtureDataset], experts: Sequence[MixtureExpert], **changes: object
+) -> MixtureCard:
+    """Returns the card of a mixture of one fold; output values count the classes."""
+    names = [(entry.dataset, name) for entry in datasets for name in entry.values]
+    card = MixtureCard(
+        name="default",
+        foundation=foundation.card.name,
+        foundation_sha256=foundation.card.sha256,
+        folds=(0,),
+        datasets=tuple(datasets),
+        experts=tuple(experts),
+        labels=tuple(LabelEntry(value=v, dataset=d, name=n) for v, (d, n) in enumerate(names, start=1)),
+        gate_sha256={},
+        gate_hidden=8,
+        threshold=0.5,
+        top_k=2,
+        max_general_loss=0.1,
+        calibration=(),
+        seconds=0.0,
+        provenance=PROVENANCE,
+    )
+    return card.model_copy(update=changes)

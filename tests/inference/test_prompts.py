@@ -1,0 +1,187 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.image_io import Volume
+from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.prompts import read_prompts
+
+SHAPE = (12, 10, 8)
+VOXEL = (9.0, 2.0, 5.0)
+
+
+def _oblique() -> NDArray[np.float64]:
+    a, b = 0.4, -0.3
+    first = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    second = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    affine = np.eye(4)
+    affine[:3, :3] = first @ second @ np.diag([-1.0, 1.5, 2.0])
+    affine[:3, 3] = (12, -30, 4)
+    return affine
+
+
+AFFINES = {
+    "RAS": np.diag([1.0, 1.5, 2.0, 1.0]),
+    "LPS": np.array([[-1.0, 0, 0, 7], [0, -1.5, 0, 9], [0, 0, 2.0, -3], [0, 0, 0, 1]]),
+    "permuted": np.array([[0, 0, 2.0, 7], [-1.0, 0, 0, 9], [0, 1.5, 0, -3], [0, 0, 0, 1]]),
+    "oblique": _oblique(),
+}
+
+
+def _image(affine: NDArray[np.float64]) -> CaseImage:
+    """An image that is bright at `VOXEL` of the file."""
+    data = np.zeros(SHAPE, dtype=np.float32)
+    data[tuple(int(v) for v in VOXEL)] = 1
+    return CaseImage([Volume(data=data, affine=affine)])
+
+
+def _write(folder: Path, content: Any, name: str = "case.json") -> Path:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def _in_frame(frame: str, affine: NDArray[np.float64]) -> list[float]:
+    if frame == "voxel":
+        return list(VOXEL)
+    x, y, z, _ = affine @ (*VOXEL, 1.0)
+    return [float(x), float(y), float(z)] if frame == "RAS" else [-float(x), -float(y), float(z)]
+
+
+def _brightest(image: CaseImage) -> NDArray[np.int64]:
+    canonical = image.orientation.to_canonical(image.channels[0].data)
+    return np.array(np.unravel_index(int(canonical.argmax()), canonical.shape))
+
+
+@pytest.mark.parametrize("frame", ["RAS", "LPS", "voxel"])
+@pytest.mark.parametrize("grid", AFFINES)
+def test_every_frame_lands_in_the_same_voxel(tmp_path: Path, grid: str, frame: str) -> None:
+    image = _image(AFFINES[grid])
+    click = {"position": _in_frame(frame, AFFINES[grid])}
+    (target,) = read_prompts(_write(tmp_path, {"frame": frame, "targets": [{"clicks": [click]}]}), image)
+    np.testing.assert_allclose(target.clicks[0].position, _brightest(image), atol=1e-6)
+
+
+@pytest.mark.parametrize("frame", ["RAS", "LPS", None])
+def test_slicers_markups_land_in_the_same_voxel(tmp_path: Path, frame: str | None) -> None:
+    affine = AFFINES["oblique"]
+    markup = {"type": "Fiducial", "controlPoints": [{"position": _in_frame(frame or "LPS", affine)}]}
+    if frame is not None:
+        markup["coordinateSystem"] = frame
+    image = _image(affine)
+    (target,) = read_prompts(_write(tmp_path, {"markups": [markup]}, "case.mrk.json"), image)
+    np.testing.assert_allclose(target.clicks[0].position, _brightest(image), atol=1e-6)
+
+
+def _slicer(*labels: str, **markup: Any) -> dict[str, Any]:
+    points = [{"label": label, "position": [5.0, 6.0, 6.0], "description": ""} for label in labels]
+    return {"markups": [{"coordinateSystem": "RAS", "controlPoints": points, **markup}]}
+
+
+def test_point_described_as_negative_is_a_negative_click(tmp_path: Path) -> None:
+    content = _slicer("liver-1", "liver-2")
+    content["markups"][0]["controlPoints"][0]["description"] = "Negative "
+    (target,) = read_prompts(_write(tmp_path, content, "case.mrk.json"), _image(AFFINES["RAS"]))
+    assert [click.positive for click in target.clicks] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("content", "class_name"),
+    [
+        (_slicer("left-kidney-1", "left-kidney-2"), "left-kidney"),
+        (_slicer("liver"), "liver"),
+        (_slicer("F-1", name="liver"), "liver"),
+        (_slicer("F-1"), None),
+        (_slicer("F_1-3"), None),
+        (_slicer(""), None),
+    ],
+)
+def test_list_of_points_means_the_class_that_it_is_named_for(
+    tmp_path: Path, content: dict[str, Any], class_name: str | None
+) -> None:
+    (target,) = read_prompts(_write(tmp_path, content, "case.mrk.json"), _image(AFFINES["RAS"]))
+    assert target.class_name == class_name
+    assert target.name == (class_name or "target_1")
+
+
+def test_lists_in_different_frames_are_refused(tmp_path: Path) -> None:
+    content = {"markups": [*_slicer("a-1")["markups"], *_slicer("b-1", coordinateSystem="LPS")["markups"]]}
+    with pytest.raises(ArtefactError, match=r"frames \['LPS', 'RAS'\]"):
+        read_prompts(_write(tmp_path, content, "case.mrk.json"), _image(AFFINES["RAS"]))
+
+
+def test_targets_without_a_class_are_numbered(tmp_path: Path) -> None:
+    click = {"position": [1, 2, 3]}
+    targets = [{"clicks": [click]}, {"class_name": "liver", "clicks": [click]}, {"clicks": [click]}]
+    found = read_prompts(_write(tmp_path, {"frame": "voxel", "targets": targets}), _image(AFFINES["RAS"]))
+    assert [(t.name, t.class_name) for t in found] == [("target_1", None), ("liver", "liver"), ("target_3", None)]
+
+
+def test_first_positive_click_comes_first_and_the_others_keep_their_order(tmp_path: Path) -> None:
+    clicks = [
+        {"position": [1, 1, 1], "positive": False},
+        {"position": [2, 2, 2]},
+        {"position": [3, 3, 3]},
+        {"position": [4, 4, 4], "positive": False},
+    ]
+    path = _write(tmp_path, {"frame": "voxel", "targets": [{"clicks": clicks}]})
+    (target,) = read_prompts(path, _image(AFFINES["RAS"]))
+    assert [click.position[0] for click in target.clicks] == pytest.approx([2, 1, 3, 4])
+
+
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    targets = [
+        {"class_name": "liver", "clicks": [{"position": [500.0, 0, 0]}]},
+        {"class_name": "spleen", "clicks": [{"position": [1, 1, 1], "positive": False}]},
+    ]
+    path = _write(tmp_path, {"frame": "RAS", "targets": targets})
+    with pytest.raises(ArtefactError) as error:
+        read_prompts(path, _image(AFFINES["RAS"]))
+    message = str(error.value)
+    assert str(path) in message
+    assert "liver: click [500.0, 0.0, 0.0] (RAS) lies outside the image. Check the frame" in message
+    assert "spleen: it has no positive click" in message
+
+
+def test_outermost_voxels_are_inside_up_to_their_faces(tmp_path: Path) -> None:
+    image, wrong = _image(AFFINES["RAS"]), [11.6, 0.0, 0.0]
+    read_prompts(
+        _write(tmp_path, {"frame": "voxel", "targets": [{"clicks": [{"position": [11.4, -0.4, 0.0]}]}]}), image
+    )
+    with pytest.raises(ArtefactError, match="outside"):
+        read_prompts(_write(tmp_path, {"frame": "voxel", "targets": [{"clicks": [{"position": wrong}]}]}), image)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("case.json", "{", "cannot be read as JSON"),
+        ("case.json", {"frame": "IJK", "targets": [{"clicks": [{"position": [1, 1, 1]}]}]}, "frame"),
+        ("case.json", {"targets": [{"clicks": [{"position": [1, 1, 1]}]}]}, "frame"),
+        ("case.json", {"frame": "RAS", "targets": []}, "targets"),
+        ("case.json", {"frame": "RAS", "targets": [{"clicks": []}]}, "clicks"),
+        ("case.json", {"frame": "RAS", "targets": [{"clicks": [{"position": [1, 1]}]}]}, "position"),
+        ("case.json", {"frame": "RAS", "targets": [{"clicks": [{"position": [1, 1, 1]}], "klass": "a"}]}, "klass"),
+        ("case.mrk.json", {"points": []}, "markups"),
+        ("case.mrk.json", {"markups": []}, "frames"),
+        ("case.mrk.json", _slicer("a-1", coordinateSystem="IJK"), "IJK"),
+        ("case.mrk.json", {"markups": [{"controlPoints": [{"label": "F-1"}]}]}, "position"),
+        ("case.mrk.json", {"markups": [{"controlPoints": [{"position": ["a", "b", "c"]}]}]}, "is not a prompt file"),
+        ("case.mrk.json", [], "is not a prompt file"),
+    ],
+)
+def test_file_that_breaks_the_format_is_refused_by_name(tmp_path: Path, name: str, content: Any, message: str) -> None:
+    path = _write(tmp_path, content, name)
+    with pytest.raises(ArtefactError, match=message) as error:
+        read_prompts(path, _image(AFFINES["RAS"]))
+    assert str(path) in str(error.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"absent\.json cannot be read"):
+        read_prompts(tmp_path / "absent.json", _image(AFFINES["RAS"]))
