@@ -96,19 +96,21 @@ def segment(
             continue
         canvas.add(logits, start)
         windows.append(start)
-        pending += [(click, False) for click in _exits(canvas.logits(start) > 0, start, encoded.shape)]
         if len(windows) == 1:
+            # What was clicked on comes before where the mask leads.
             pending += [(click, True) for click in positives[1:] if not _inside(click, start, encoded.size)]
+        pending += [(click, False) for click in _exits(canvas.logits(start) > 0, start, encoded.shape)]
     return canvas.answer(tuple(windows))
 
 
 def _decode(
     encoded: EncodedImage, start: Shape, seed: Click, clicks: Sequence[Click], decoders: Sequence[MaskDecoder | None]
 ) -> Tensor:
-    """Returns the logits (P, P, P) of one window, its clicks taken one after another as they were in training."""
-    seen = [click for click in clicks if _inside(click, start, encoded.size)]
-    if seed not in seen:
-        seen.insert(0, seed)
+    """Returns the logits (P, P, P) of one window, its clicks taken one after another as they were in training.
+
+    The first is the one in its middle, which is positive.
+    """
+    seen = [seed, *(click for click in clicks if click != seed and _inside(click, start, encoded.size))]
     local = [
         Click(position=tuple(p - s for p, s in zip(click.position, start, strict=True)), positive=click.positive)  # type: ignore[arg-type]
         for click in seen
