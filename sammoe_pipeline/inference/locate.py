@@ -42,10 +42,11 @@ def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tens
         locators: one a fold; their probabilities are averaged.
 
     Returns:
-        (K, x, y, z) on the mask grid, whose cells are `P / m` voxels of the configuration.
+        (K, x, y, z) on the mask grid, whose cells are `P / m` voxels of the configuration: those whose middle lies in
+        the image, at least one along each axis.
     """
     cell = encoded.size // encoded.model.mask_size
-    grid = tuple(-(-n // cell) for n in encoded.shape)
+    grid = tuple(max(1, (2 * n + cell) // (2 * cell)) for n in encoded.shape)
     side = encoded.model.mask_size
     total: Tensor | None = None
     weight = torch.zeros(grid)
@@ -94,7 +95,7 @@ def sight(probability: Tensor, *, cell: int, components: bool) -> Sighting:
     mass = np.bincount(labelled.ravel(), weights=probability.numpy().ravel())
     mass[0] = 0.0
     order = np.argsort(mass)[::-1]
-    kept = [int(label) for label in order if mass[label] >= _SIZABLE * mass.max()][
+    kept = [int(label) for label in order if label and mass[label] >= _SIZABLE * mass.max()][
         : _MOST_COMPONENTS if components else 1
     ]
     return Sighting(clicks=tuple(_click(labelled == label, probability, cell) for label in kept), peak=peak)
