@@ -14,6 +14,8 @@ from sammoe_pipeline.image_io import Header, read_header, read_volume
 from sammoe_pipeline.raw_dataset import RawCase
 
 Box = tuple[slice, slice, slice]
+SPECK_SHARE = 0.01
+"""A component with less than this share of its mask is taken for a slip of the pen."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,12 @@ def component_masks(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
     """Finds the connected components (26 neighbours) of a mask (x, y, z).
 
     Returns:
-        Their numbers by voxel, 0 outside, and the numbers from the largest component to the smallest.
+        Their numbers by voxel, 0 outside, and the numbers from the largest component to the smallest, specks left out.
     """
     import cc3d
 
     components = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
     sizes = np.bincount(components.ravel())[1:]
     # Stable, so that equal sizes keep one order everywhere.
-    return components, [int(number) + 1 for number in np.argsort(-sizes, kind="stable")]
+    ordered = np.argsort(-sizes, kind="stable")
+    return components, [int(index) + 1 for index in ordered if sizes[index] >= SPECK_SHARE * sizes.sum()]

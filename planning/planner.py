@@ -119,7 +119,7 @@ def _training_cases_of(
 
 
 def _target(fingerprint: DatasetFingerprint, name: str) -> TargetKind:
-    return "component" if round(fingerprint.classes[name].components) >= 2 else "class"
+    return "component" if fingerprint.classes[name].components >= 2 else "class"
 
 
 def _gather_evidence(

@@ -47,3 +47,10 @@ def test_components_come_from_large_to_small() -> None:
     mask[4:8, :3, :3] = True
     components, numbers = component_masks(mask)
     assert [int((components == number).sum()) for number in numbers] == [36, 8]
+
+
+def test_specks_are_no_components() -> None:
+    mask = np.zeros((9, 9, 9), dtype=np.bool_)
+    mask[:6, :6, :6] = True
+    mask[8, 8, 8] = True
+    assert len(component_masks(mask)[1]) == 1
