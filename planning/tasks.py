@@ -10,9 +10,9 @@ from sammoe_pipeline.paths import LOCATOR, safe_name
 
 SCALE_RATIO = 6
 """Classes of one task differ in thickness by at most this factor."""
-VIEWS_PER_TARGET = 12
-FEWEST_VIEWS, MOST_VIEWS = 400, 2000
-FEWEST_ITERATIONS, MOST_ITERATIONS = 400, 1500
+VIEWS_PER_TARGET = 6
+FEWEST_VIEWS, MOST_VIEWS = 300, 2000
+FEWEST_ITERATIONS, MOST_ITERATIONS = 300, 1500
 _SIDES = re.compile(r"left|right|(?<![a-z0-9])(l|r|lh|rh)(?![a-z0-9])", re.IGNORECASE)
 
 
@@ -73,8 +73,8 @@ def training_budget(tasks: Iterable[Task], train_cases: Mapping[str, int], class
     views = min(max(VIEWS_PER_TARGET * targets, FEWEST_VIEWS), MOST_VIEWS)
     return ExpertTraining(
         views=views,
-        # With 8 views a step each one is seen about eight times.
-        iterations=min(max(views, FEWEST_ITERATIONS), MOST_ITERATIONS),
+        # With 8 views a step each one is seen at least four times.
+        iterations=min(max(views // 2, FEWEST_ITERATIONS), MOST_ITERATIONS),
         batch_size=8,
         learning_rate=3e-4,
         interactions=2,

@@ -25,10 +25,11 @@ from sammoe_pipeline.paths import (
 
 DATASET_ID = 901
 DATASET_NAME = "Torso"
-NUM_CASES = 24
+NUM_CASES = 16
 NUM_TEST = 2
 SEED = 2026
 NUM_FOLDS = 2
+FOLD = "0"
 FOUNDATION = "tiny"
 MIXTURE = "default"
 PREDICTIONS = "predictions"
@@ -85,8 +86,8 @@ def _stages(folder: Path) -> list[list[str]]:
     return [
         ["sammoe_convert_dataset", "phantom_torso", "-d", dataset, *phantoms],
         ["sammoe_plan_and_preprocess", "-d", dataset, "--num_folds", str(NUM_FOLDS)],
-        ["sammoe_train_expert", "-d", dataset],
-        ["sammoe_train_gate", "-d", dataset],
+        ["sammoe_train_expert", "-d", dataset, "-f", FOLD],
+        ["sammoe_train_gate", "-d", dataset, "-f", FOLD],
         ["sammoe_predict", "-i", str(images), "-o", str(folder / PREDICTIONS), "-d", dataset],
         ["sammoe_evaluate"],
     ]

@@ -52,7 +52,7 @@ def test_sides_forbid_mirroring() -> None:
     assert training_budget([], {}, ["spleen", "liver"]).mirror_axes == (0,)
 
 
-@pytest.mark.parametrize(("cases", "views", "iterations"), [(3, 400, 400), (30, 720, 720), (500, 2000, 1500)])
+@pytest.mark.parametrize(("cases", "views", "iterations"), [(3, 300, 300), (60, 720, 360), (500, 2000, 1000)])
 def test_the_budget_grows_with_the_targets(cases: int, views: int, iterations: int) -> None:
     budget = training_budget([task("a", "b"), task("c")], {"a": cases, "b": cases, "c": cases}, ["a", "b", "c"])
     assert (budget.views, budget.iterations) == (views, iterations)
