@@ -85,7 +85,7 @@ def make_plan(
             configuration=configuration,
             target=targets[name],
             task=task_of.get(name),
-            reason=f"{_why_expert(evidence[name].get(configuration), task_of.get(name), configuration)}; {why}",
+            reason=f"{_why_expert(evidence[name].get(configuration), task_of.get(name), expert_threshold)}; {why}",
             evidence=evidence[name],
         )
         for name, (configuration, why) in choices.items()
@@ -160,11 +160,12 @@ def _is_mastered(found: CandidateEvidence | None, threshold: float) -> bool:
     return found is not None and found.dice is not None and found.dice >= threshold
 
 
-def _why_expert(found: CandidateEvidence | None, task: str | None, configuration: str) -> str:
+def _why_expert(found: CandidateEvidence | None, task: str | None, threshold: float) -> str:
     if found is None or found.dice is None:
-        return f"expert '{task}' is trained" if task else "no case has it, so there is nothing to train on"
-    words = f"general expert reaches {found.dice:.2f} at {configuration}"
-    return f"{words}: expert '{task}' is trained" if task else f"{words}: no expert needed"
+        return f"needs expert '{task}'" if task else "no case has it, so there is nothing to train on"
+    if task is None:
+        return f"no expert needed: the general expert reaches {found.dice:.2f} of {threshold:.2f}"
+    return f"needs expert '{task}': the general expert reaches {found.dice:.2f} of {threshold:.2f}"
 
 
 def _most_used(names: Sequence[str], candidates: Mapping[str, Configuration]) -> str:
