@@ -303,6 +303,8 @@ class ExpertCard(Artefact):
     start_from: str
     foundation: str
     foundation_sha256: str
+    recipe: str
+    """SHA-256 of what decided the training: foundation, task, configuration, budget and split."""
     sha256: str
     """Of `expert.safetensors`."""
     iterations: int
@@ -324,6 +326,8 @@ class LocatorCard(Artefact):
     fold: int
     foundation: str
     foundation_sha256: str
+    recipe: str
+    """SHA-256 of what decided the training: foundation, classes, configuration, budget and split."""
     sha256: str
     thresholds: dict[str, float]
     """By class: peak probability below which the class is taken to be absent, from the calibration cases."""

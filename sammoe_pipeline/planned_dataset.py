@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 from sammoe_pipeline.artefacts import Configuration, FoldSplit, Plan, Splits, Task
@@ -90,6 +92,30 @@ class PlannedDataset:
                 f"{', '.join(names) or 'none, since the general expert is good enough for every class'}."
             )
         return found
+
+    def recipe(self, fold: int, task: Task | None = None) -> str:
+        """Returns a SHA-256 of all that decides how a task's expert, or else the locator, is trained on a fold.
+
+        What was trained by another recipe is not finished: the plan, the split or the foundation has changed since.
+
+        Args:
+            fold: which fold.
+            task: the expert's; None for the locator.
+        """
+        plan = self.plan
+        configuration = plan.configurations[task.configuration if task else plan.locator_configuration]
+        parts = {
+            "foundation": plan.foundation_sha256,
+            "labels": self.description.labels,
+            "ignore": self.description.ignore,
+            "task": task.model_dump() if task else None,
+            "targets": {name: plan.classes[name].target for name in task.classes} if task else None,
+            "configuration": configuration.model_dump(),
+            "training": plan.training.model_dump(),
+            "split": self.fold(fold).model_dump(),
+            "seed": plan.seed,
+        }
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def configuration_of(self, class_name: str) -> Configuration:
         """Returns the configuration in which a class is segmented."""

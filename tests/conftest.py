@@ -84,7 +84,8 @@ def _nano() -> SamMed3D:
     from sammoe_pipeline.model.prompt_encoder import PromptEncoder
     from sammoe_pipeline.model.transformer import TwoWayTransformer
 
-    patch_size, stride, width = 16, 8, 24
+    # Four cells a side: the gradient of a bfloat16 convolution over two of them is not a number in torch 2.13.
+    patch_size, stride, width = 16, 4, 24
     block = Block(attention=Attention(width=width, num_heads=2), width=width, mlp_width=width)
     return SamMed3D(
         image_encoder=ImageEncoder(

@@ -56,38 +56,37 @@ def train_dataset(
         planned.fold(fold)
     if not chosen:
         logger.info("%s: the general expert is good enough for every class; only the locator is fitted", planned.name)
-    expert_folders = {
-        (task.name, fold): places.expert_fold(planned.name, task.name, fold) for task in chosen for fold in wanted
-    }
-    if must_continue and not any(_unfinished(folder) for folder in expert_folders.values()):
+    missing = []
+    for task in chosen:
+        for fold in wanted:
+            folder = places.expert_fold(planned.name, task.name, fold)
+            if _finished(ExpertCard, folder / EXPERT_JSON, folder / EXPERT_WEIGHTS, planned.recipe(fold, task)):
+                logger.info("%s, %s, fold %d: finished", planned.name, task.name, fold)
+            else:
+                missing.append((task, fold, folder))
+    if must_continue and not any((folder / CHECKPOINT).is_file() for _, _, folder in missing):
         raise UsageError(
             f"--c: no training of {planned.name} in folds {', '.join(map(str, wanted))} was stopped on its way, so "
             f"there is nothing to continue. Leave --c out to train what is missing."
         )
-    for task in chosen:
-        for fold in wanted:
-            folder = expert_folders[task.name, fold]
-            if _finished(ExpertCard, folder / EXPERT_JSON, folder / EXPERT_WEIGHTS, foundation):
-                logger.info("%s, %s, fold %d: finished", planned.name, task.name, fold)
-                continue
-            train_expert(planned, task, fold, foundation=foundation, folder=folder, device=device)
+    for task, fold, folder in missing:
+        train_expert(planned, task, fold, foundation=foundation, folder=folder, device=device)
     for fold in wanted if tasks is None else ():
         folder = places.locator_fold(planned.name, fold)
-        if _finished(LocatorCard, folder / LOCATOR_JSON, folder / LOCATOR_WEIGHTS, foundation):
+        if _finished(LocatorCard, folder / LOCATOR_JSON, folder / LOCATOR_WEIGHTS, planned.recipe(fold)):
             logger.info("%s, locator, fold %d: finished", planned.name, fold)
             continue
         train_locator(planned, fold, foundation=foundation, folder=folder, device=device)
 
 
-def _finished(model: type[ExpertCard] | type[LocatorCard], card: Path, weights: Path, foundation: Foundation) -> bool:
+def _finished(model: type[ExpertCard] | type[LocatorCard], card: Path, weights: Path, recipe: str) -> bool:
     if not card.is_file() or not weights.is_file():
         return False
     try:
-        return model.load(card).foundation_sha256 == foundation.card.sha256
+        same = model.load(card).recipe == recipe
     except SammoeError as error:
         logger.warning("%s; it is trained again", error)
         return False
-
-
-def _unfinished(folder: Path) -> bool:
-    return (folder / CHECKPOINT).is_file() and not (folder / EXPERT_JSON).is_file()
+    if not same:
+        logger.warning("%s was trained by another plan, split or foundation; it is trained again", card)
+    return same

@@ -39,6 +39,7 @@ _CLICK_IN_THE_MIDDLE = 0.7
 class _State:
     """What training has reached; all that a checkpoint holds."""
 
+    recipe: str
     decoder: MaskDecoder
     optimiser: torch.optim.Optimizer
     log: TrainingLog
@@ -52,6 +53,7 @@ class _State:
         save_checkpoint(
             path,
             {
+                "recipe": self.recipe,
                 "decoder": self.decoder.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "log": self.log.rows,
@@ -63,14 +65,18 @@ class _State:
             },
         )
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path) -> bool:
+        """Takes up the state of a checkpoint, unless that of another recipe."""
         state = load_checkpoint(path)
+        if state.get("recipe") != self.recipe:
+            return False
         self.decoder.load_state_dict(state["decoder"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.log.rows[:] = state["log"]
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.best_iteration, self.best_dice = state["best_iteration"], state["best_dice"]
         self.best_weights = state["best_weights"]
+        return True
 
 
 def train_expert(
@@ -98,7 +104,7 @@ def train_expert(
     """
     model = foundation.load_model(device)
     training, calibration = _embed(planned, task, fold, model, foundation, device)
-    state = _setup(model, planned, folder)
+    state = _setup(model, planned, task, fold, folder)
     general_dice = _dice_by_class(model, None, calibration, device)
     _fit(state, model, training, calibration, planned, _seed(planned, task, fold), folder, device)
     return _finish(state, model, calibration, general_dice, planned, task, fold, foundation, folder, device)
@@ -138,16 +144,19 @@ def _embed(
     return training, calibration
 
 
-def _setup(model: SamMed3D, planned: PlannedDataset, folder: Path) -> _State:
+def _setup(model: SamMed3D, planned: PlannedDataset, task: Task, fold: int, folder: Path) -> _State:
     decoder = copy.deepcopy(model.mask_decoder).requires_grad_(True).train()
     state = _State(
+        recipe=planned.recipe(fold, task),
         decoder=decoder,
         optimiser=make_optimiser(decoder, planned.plan.training.learning_rate),
         log=TrainingLog(folder),
     )
     if (folder / CHECKPOINT).is_file():
-        state.restore(folder / CHECKPOINT)
-        logger.info("Continuing at iteration %d of %d", state.iteration, planned.plan.training.iterations)
+        if state.restore(folder / CHECKPOINT):
+            logger.info("Continuing at iteration %d of %d", state.iteration, planned.plan.training.iterations)
+        else:
+            logger.warning("%s was made by another plan, split or foundation; starting again", folder / CHECKPOINT)
     return state
 
 
@@ -284,6 +293,7 @@ def _finish(
         start_from=task.start_from,
         foundation=foundation.card.name,
         foundation_sha256=foundation.card.sha256,
+        recipe=state.recipe,
         sha256=sha256_of(folder / EXPERT_WEIGHTS),
         iterations=state.iteration,
         best_iteration=state.best_iteration,

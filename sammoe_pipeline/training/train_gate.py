@@ -109,7 +109,7 @@ def train_gate(
     began = time.monotonic()
     places = Results(root=results, foundation=foundation.card.name)
     wanted = tuple(folds) if folds is not None else tuple(range(max(dataset.num_folds for dataset in planned)))
-    experts, datasets = _collect(planned, wanted, foundation, places)
+    experts, datasets = _collect(planned, wanted, places)
     sealed = _hashes(experts, foundation, places)
     members = [
         Member(
@@ -190,9 +190,13 @@ def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[
             for task in planned.plan.tasks
             for fold in own
         ]
+        if planned.plan.tasks:
+            needed += [places.locator_fold(planned.name, fold) / LOCATOR_JSON for fold in own]
         (ready if all(card.is_file() for card in needed) else waiting).append(planned.name)
     for name in waiting:
-        logger.warning("%s is left out: its experts are not finished (sammoe_train_expert -d %s)", name, name[7:10])
+        logger.warning(
+            "%s is left out: its experts or locator are not finished (sammoe_train_expert -d %s)", name, name[7:10]
+        )
     if not ready:
         raise ArtefactError(
             f"{folders.preprocessed} has no dataset whose experts for '{foundation.card.name}' are finished"
@@ -203,7 +207,7 @@ def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[
 
 
 def _collect(
-    planned: Sequence[PlannedDataset], folds: Sequence[int], foundation: Foundation, places: Results
+    planned: Sequence[PlannedDataset], folds: Sequence[int], places: Results
 ) -> tuple[tuple[MixtureExpert, ...], tuple[MixtureDataset, ...]]:
     """Gathers experts and locators; those that are not finished are all named at once."""
     missing: list[str] = []
@@ -218,7 +222,7 @@ def _collect(
                     missing.append(f"{expert_key(dataset.name, task.name)}, fold {own}")
                     continue
                 card = ExpertCard.load(folder / EXPERT_JSON)
-                _require_foundation(card.foundation_sha256, foundation, folder / EXPERT_JSON)
+                _require_recipe(card.recipe, dataset.recipe(own, task), folder / EXPERT_JSON)
                 check_hash(folder / EXPERT_WEIGHTS, card.sha256)
                 hashes[str(fold)] = card.sha256
             experts.append(
@@ -237,7 +241,7 @@ def _collect(
             folder = places.locator_fold(dataset.name, own)
             if (folder / LOCATOR_JSON).is_file():
                 locator = LocatorCard.load(folder / LOCATOR_JSON)
-                _require_foundation(locator.foundation_sha256, foundation, folder / LOCATOR_JSON)
+                _require_recipe(locator.recipe, dataset.recipe(own), folder / LOCATOR_JSON)
                 check_hash(folder / LOCATOR_WEIGHTS, locator.sha256)
                 locators[str(fold)] = locator.sha256
                 for class_name, peak in locator.thresholds.items():
@@ -268,11 +272,10 @@ def _collect(
     return tuple(experts), tuple(datasets)
 
 
-def _require_foundation(sha256: str, foundation: Foundation, path: Path) -> None:
-    if sha256 != foundation.card.sha256:
+def _require_recipe(found: str, wanted: str, path: Path) -> None:
+    if found != wanted:
         raise ArtefactError(
-            f"{path} was trained on foundation weights {sha256[:12]}..., not on '{foundation.card.name}' "
-            f"({foundation.card.sha256[:12]}...). Train it again, or choose its foundation with --foundation."
+            f"{path} was trained by another plan, split or foundation than there is now. Run sammoe_train_expert again."
         )
 
 

@@ -201,6 +201,7 @@ def _finish(
         fold=fold,
         foundation=foundation.card.name,
         foundation_sha256=foundation.card.sha256,
+        recipe=planned.recipe(fold),
         sha256=sha256_of(folder / LOCATOR_WEIGHTS),
         thresholds=thresholds,
         iterations=planned.plan.training.iterations,

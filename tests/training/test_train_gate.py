@@ -1,0 +1,254 @@
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sammoe_pipeline.artefacts import CalibrationPoint, LabelEntry, MixtureCard
+from sammoe_pipeline.errors import ArtefactError, TrainingError
+from sammoe_pipeline.inference.mixture import GENERAL, Mixture
+from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
+from sammoe_pipeline.training import train_gate as module
+from sammoe_pipeline.training.train_gate import calibration_curve, choose_threshold, finished_datasets, train_gate
+from tests.conftest import MakeWorkspace, Workspace
+
+THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]
+
+
+def _trial(
+    class_key: str, expert: float, *, general_dice: float, expert_dice: float, general_task: bool = False
+) -> module._Trial:
+    """A prompt that the expert answers from thresholds up to its confidence."""
+    return module._Trial(
+        class_key=class_key,
+        general_task=general_task,
+        confidences={GENERAL: 1 - expert, "a": expert},
+        general_dice=general_dice,
+        mixture_dice={t: expert_dice if expert >= t else general_dice for t in THRESHOLDS},
+    )
+
+
+TRIALS = [
+    _trial("A:served", 0.92, general_dice=0.2, expert_dice=0.8),
+    _trial("A:served", 0.62, general_dice=0.4, expert_dice=0.6),
+    _trial("A:general", 0.42, general_dice=0.9, expert_dice=0.1, general_task=True),
+    _trial("B:general", 0.12, general_dice=0.7, expert_dice=0.0, general_task=True),
+]
+
+
+def test_curve_averages_classes_and_counts_what_general_tasks_lose() -> None:
+    points = {point.threshold: point for point in calibration_curve(TRIALS)}
+    assert list(points) == THRESHOLDS
+    assert points[0.3].mean_dice == pytest.approx(((0.8 + 0.6) / 2 + 0.1 + 0.7) / 3)
+    assert points[0.5].mean_dice == pytest.approx((0.7 + 0.9 + 0.7) / 3)
+    assert points[0.8].mean_dice == pytest.approx((0.6 + 0.9 + 0.7) / 3)
+    # Two classes are general tasks; one of them loses 0.8 where the expert answers it.
+    assert [points[t].general_loss for t in (0.3, 0.4, 0.45)] == pytest.approx([0.4, 0.4, 0.0])
+    assert [points[t].expert_share for t in (0.3, 0.5, 0.8, 0.95)] == [0.75, 0.5, 0.25, 0.0]
+
+
+def test_general_tasks_that_gain_do_not_count_as_a_loss() -> None:
+    trials = [_trial("A:general", 0.9, general_dice=0.2, expert_dice=0.8, general_task=True)]
+    assert {point.general_loss for point in calibration_curve(trials)} == {0.0}
+
+
+def test_nothing_to_calibrate_on_is_an_error() -> None:
+    with pytest.raises(TrainingError, match="threshold cannot be measured"):
+        calibration_curve([])
+
+
+def _points(*values: tuple[float, float, float]) -> list[CalibrationPoint]:
+    return [CalibrationPoint(threshold=t, mean_dice=d, general_loss=g, expert_share=0.5) for t, d, g in values]
+
+
+def test_threshold_is_the_middle_of_those_as_good_as_the_best() -> None:
+    points = _points((0.3, 0.70, 0), (0.4, 0.8, 0), (0.5, 0.8003, 0), (0.6, 0.8, 0), (0.7, 0.79, 0))
+    assert choose_threshold(points, 0.1) == 0.5
+
+
+def test_better_dice_at_the_cost_of_general_tasks_is_not_taken() -> None:
+    points = _points((0.3, 0.9, 0.0011), (0.5, 0.8, 0.001), (0.7, 0.7, 0.0))
+    assert choose_threshold(points, 0.1) == 0.5
+    assert choose_threshold(points, 0.2) == 0.3
+
+
+def test_where_no_threshold_keeps_the_bound_the_least_loss_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    points = _points((0.3, 0.9, 0.05), (0.5, 0.8, 0.02), (0.7, 0.85, 0.02))
+    assert choose_threshold(points, 0.1) == 0.7
+    assert "No threshold keeps general tasks within 0.10 points" in caplog.text
+
+
+def test_output_values_given_out_once_stay(card: MixtureCard, workspace: Workspace, tmp_path: Path) -> None:
+    assert [(entry.value, entry.name) for entry in card.labels] == [(1, "near"), (2, "far")]
+    gone = LabelEntry(value=1, dataset="Dataset001_Gone", name="gone")
+    far = LabelEntry(value=2, dataset=workspace.planned.name, name="far")
+    card.model_copy(update={"labels": (gone, far)}).save(tmp_path / MIXTURE_JSON)
+    again = module._labels([workspace.planned], tmp_path / MIXTURE_JSON)
+    assert [(entry.value, entry.dataset, entry.name) for entry in again] == [
+        (1, "Dataset001_Gone", "gone"),
+        (2, "Dataset007_Boxes", "far"),
+        (3, "Dataset007_Boxes", "near"),
+    ]
+
+
+def _fit(workspace: Workspace, *, name: str = "default", folds: Sequence[int] | None = None) -> MixtureCard:
+    return train_gate(
+        [workspace.planned],
+        [workspace.raw],
+        name=name,
+        folds=folds,
+        foundation=workspace.foundation,
+        results=workspace.folders.results,
+        max_general_loss=0.1,
+        seed=0,
+        device="cpu",
+    )
+
+
+def _copy(workspace: Workspace, root: Path) -> Workspace:
+    shutil.copytree(workspace.folders.results, root / "results")
+    return replace(workspace, folders=replace(workspace.folders, results=root / "results"))
+
+
+@pytest.fixture
+def copied(trained: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the trained dataset's results, to be spoilt."""
+    return _copy(trained, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def joined(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of the trained dataset's results with a mixture of both folds."""
+    workspace = _copy(trained, tmp_path_factory.mktemp("joined"))
+    _fit(workspace)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def card(joined: Workspace) -> MixtureCard:
+    """The mixture's card, as it was saved."""
+    return MixtureCard.load(_mixture(joined) / MIXTURE_JSON)
+
+
+def _mixture(workspace: Workspace) -> Path:
+    return Results(root=workspace.folders.results, foundation="nano").mixture("default")
+
+
+def _expert(workspace: Workspace, fold: int) -> Path:
+    places = Results(root=workspace.folders.results, foundation="nano")
+    return places.expert_fold(workspace.planned.name, "boxes", fold)
+
+
+def test_card_seals_experts_locators_and_gates_of_every_fold(joined: Workspace, card: MixtureCard) -> None:
+    assert card.folds == (0, 1) and set(card.gate_sha256) == {"0", "1"}
+    (expert,), (dataset,) = card.experts, card.datasets
+    assert expert.classes == ("near",) and expert.expert_fold == {"0": 0, "1": 1}
+    for fold in (0, 1):
+        weights = (_expert(joined, fold) / EXPERT_WEIGHTS).read_bytes()
+        assert expert.sha256[str(fold)] == hashlib.sha256(weights).hexdigest()
+    assert dataset.values == {"near": 1, "far": 2} and not dataset.nested
+    assert dataset.targets == {"near": "class", "far": "component"}
+    assert dataset.held_out_folds == (0, 1)
+    assert set(dataset.locator_sha256) == {"0", "1"} and dataset.thresholds.keys() == {"near", "far"}
+    assert card.threshold in THRESHOLDS and len(card.calibration) == len(THRESHOLDS)
+
+
+def test_fitted_mixture_can_be_loaded(joined: Workspace, card: MixtureCard) -> None:
+    results = joined.folders.results
+    mixture = Mixture.load("default", foundation=joined.foundation, results=results, device="cpu")
+    assert mixture.card == card
+    assert len(mixture.gates) == 2
+
+
+def test_gate_is_taught_whose_task_a_prompt_is(copied: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="sammoe_pipeline"):
+        _fit(copied, folds=[0])
+    (line,) = [record.getMessage() for record in caplog.records if "reach their task" in record.getMessage()]
+    assert float(line.split("prompts, ")[1].split(" %")[0]) > 80
+
+
+def test_more_folds_than_a_dataset_has_are_served_in_turn(copied: Workspace) -> None:
+    card = _fit(copied, folds=[2])
+    (expert,), (dataset,) = card.experts, card.datasets
+    assert expert.expert_fold == {"2": 0}
+    assert dataset.held_out_folds == ()
+
+
+def test_unfinished_experts_and_locators_are_all_named(copied: Workspace) -> None:
+    (_expert(copied, 1) / EXPERT_JSON).unlink()
+    places = Results(root=copied.folders.results, foundation="nano")
+    (places.locator_fold(copied.planned.name, 0) / LOCATOR_JSON).unlink()
+    with pytest.raises(ArtefactError) as error:
+        _fit(copied)
+    message = str(error.value)
+    assert "Dataset007_Boxes/boxes, fold 1" in message and "locator of Dataset007_Boxes, fold 0" in message
+    assert "sammoe_train_expert" in message
+
+
+def test_expert_of_another_split_is_refused(copied: Workspace) -> None:
+    first, second = copied.planned.splits.folds
+    planned = replace(copied.planned, splits=copied.planned.splits.model_copy(update={"folds": (second, first)}))
+    with pytest.raises(ArtefactError, match=r"fold_0/expert\.json was trained by another plan, split or foundation"):
+        _fit(replace(copied, planned=planned))
+
+
+def test_changed_expert_is_refused(copied: Workspace) -> None:
+    path = _expert(copied, 0) / EXPERT_WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ArtefactError, match="was changed or belongs to"):
+        _fit(copied)
+
+
+def test_expert_that_changes_meanwhile_spoils_the_mixture(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _expert(copied, 0) / EXPERT_WEIGHTS
+
+    def meddle(*_: object) -> list[module._Trial]:
+        path.write_bytes(path.read_bytes() + b" ")
+        return TRIALS
+
+    monkeypatch.setattr(module, "_try_out", meddle)
+    with pytest.raises(ArtefactError, match="changed while the gate was trained"):
+        _fit(copied, folds=[0])
+    assert not (_mixture(copied) / MIXTURE_JSON).exists()
+
+
+def test_mixture_without_experts_is_the_general_expert(
+    make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]]
+) -> None:
+    made = make_workspace({"a": boxes["case_0"]}, {"near": 1, "far": 2}, general=["near", "far"])
+    card = _fit(made)
+    assert (card.experts, card.gate_sha256, card.calibration) == ((), {}, ())
+    assert [entry.name for entry in card.labels] == ["near", "far"]
+    mixture = Mixture.load("default", foundation=made.foundation, results=made.folders.results, device="cpu")
+    assert mixture.gates == [] and mixture.locators == {made.planned.name: []}
+
+
+def test_finished_datasets_are_found_and_the_others_named(
+    trained: Workspace, copied: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert finished_datasets(trained.folders, trained.foundation, None) == ["Dataset007_Boxes"]
+    (_expert(copied, 1) / EXPERT_JSON).unlink()
+    assert finished_datasets(copied.folders, copied.foundation, [0]) == ["Dataset007_Boxes"]
+    with pytest.raises(ArtefactError, match=r"no dataset whose experts .* are finished in all folds"):
+        finished_datasets(copied.folders, copied.foundation, None)
+    assert "Dataset007_Boxes is left out" in caplog.text
+
+
+def test_dataset_whose_locator_is_not_finished_is_left_out(copied: Workspace) -> None:
+    places = Results(root=copied.folders.results, foundation="nano")
+    (places.locator_fold(copied.planned.name, 1) / LOCATOR_JSON).unlink()
+    with pytest.raises(ArtefactError, match="Run sammoe_plan_and_preprocess and sammoe_train_expert"):
+        finished_datasets(copied.folders, copied.foundation, None)
+
+
+def test_dataset_of_the_general_expert_alone_needs_nothing_finished(
+    make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]]
+) -> None:
+    made = make_workspace({"a": boxes["case_0"]}, {"near": 1, "far": 2}, general=["near", "far"])
+    assert finished_datasets(made.folders, made.foundation, None) == ["Dataset007_Boxes"]

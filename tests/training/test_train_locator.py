@@ -1,0 +1,108 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sammoe_pipeline.artefacts import LocatorCard, sha256_of
+from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.inference.locate import probability_maps
+from sammoe_pipeline.model.locator import Locator
+from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS, Results
+from sammoe_pipeline.training import train_locator as module
+from sammoe_pipeline.training.train_locator import train_locator
+from sammoe_pipeline.training.views import PreparedCase
+from tests.conftest import MakeWorkspace, Workspace
+
+
+def _folder(trained: Workspace) -> Path:
+    return Results(root=trained.folders.results, foundation="nano").locator_fold(trained.planned.name, 0)
+
+
+def _load(folder: Path, classes: int) -> Locator:
+    locator = Locator(channels=24, num_classes=classes)
+    locator.load_state_dict(load_file(folder / LOCATOR_WEIGHTS))
+    return locator.eval()
+
+
+def _maps(workspace: Workspace, case: str, locator: Locator) -> Tensor:
+    prepared = PreparedCase.of(workspace.planned.paths, "native", case)
+    image = torch.from_numpy(np.asarray(prepared.image[:]))
+    model = workspace.foundation.load_model()
+    return probability_maps(EncodedImage(image, model=model, normalisation="equalised"), [locator])
+
+
+def test_card_says_what_the_locator_finds_and_belongs_to(trained: Workspace) -> None:
+    folder = _folder(trained)
+    card = LocatorCard.load(folder / LOCATOR_JSON)
+    # All classes, whoever segments them.
+    assert card.classes == ("near", "far")
+    assert (card.fold, card.configuration) == (0, trained.foundation.native)
+    assert card.foundation_sha256 == trained.foundation.card.sha256
+    assert card.recipe == trained.planned.recipe(0)
+    assert card.sha256 == sha256_of(folder / LOCATOR_WEIGHTS)
+
+
+def test_class_counts_as_present_from_half_its_lowest_peak_in_calibration_cases(trained: Workspace) -> None:
+    folder = _folder(trained)
+    maps = _maps(trained, "case_2", _load(folder, 2))
+    expected = {name: 0.5 * float(maps[index].max()) for index, name in enumerate(("near", "far"))}
+    assert LocatorCard.load(folder / LOCATOR_JSON).thresholds == pytest.approx(expected, rel=1e-4)
+
+
+def _train(workspace: Workspace, folder: Path, **training: int) -> LocatorCard:
+    plan = workspace.planned.plan
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update=training)})
+    return train_locator(
+        replace(workspace.planned, plan=plan), 0, foundation=workspace.foundation, folder=folder, device="cpu"
+    )
+
+
+def test_locator_learns_where_a_class_lies(workspace: Workspace, tmp_path: Path) -> None:
+    _train(workspace, tmp_path, iterations=200, views=24, batch_size=4)
+    maps = _maps(workspace, "case_2", _load(tmp_path, 2))
+    # A mask cell of this network is a voxel.
+    labels = np.asarray(PreparedCase.of(workspace.planned.paths, "native", "case_2").segmentation[:])
+    for index, value in enumerate((1, 2)):
+        likely = maps[index].numpy()
+        assert likely[labels == value].mean() > 2 * likely[labels != value].mean()
+
+
+def test_held_out_cases_are_never_read(
+    make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    a, b, c, d = boxes
+    made = make_workspace(boxes, {"near": 1, "far": 2}, folds=[((a, b), (c,), (d,))])
+    paths = made.planned.paths
+    for file in (paths.image("native", d), paths.segmentation("native", d), paths.properties("native", d)):
+        file.unlink()
+    _train(made, tmp_path, iterations=1)
+
+
+def test_class_without_calibration_cases_gets_a_threshold_and_is_named(
+    make_workspace: MakeWorkspace,
+    boxes: dict[str, NDArray[np.uint8]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = make_workspace({"a": boxes["case_0"]}, {"near": 1, "far": 2, "absent": 3})
+    card = _train(made, tmp_path, iterations=1)
+    assert card.thresholds["absent"] == 0.5
+    assert "no calibration case has absent" in caplog.text
+
+
+def test_loss_that_is_not_finite_ends_the_training(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_loss() -> Callable[..., Tensor]:
+        return lambda *_: torch.tensor(float("inf"))
+
+    monkeypatch.setattr(module, "MaskLoss", no_loss)
+    with pytest.raises(TrainingError, match="loss is inf at iteration 0"):
+        _train(workspace, tmp_path)
