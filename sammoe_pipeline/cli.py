@@ -78,9 +78,10 @@ def pretrain(argv: list[str] | None = None) -> int:
             excluded_classes=tuple(arguments.exclude_classes),
             seed=arguments.seed,
         )
+        datasets = [read_raw_dataset(folders.raw / find_dataset(folders.raw, name)) for name in arguments.d]
+        training.require_known_classes(settings.excluded_classes, {raw.name: raw.labels for raw in datasets})
         sources = []
-        for dataset in arguments.d:
-            raw = read_raw_dataset(folders.raw / find_dataset(folders.raw, dataset))
+        for raw in datasets:
             target = PreprocessedDataset(root=folders.preprocessed, dataset=raw.name, foundation=settings.name)
             configuration = training.pretraining_configuration(settings)
             prepare_dataset(raw, target, [configuration], workers=arguments.num_processes)

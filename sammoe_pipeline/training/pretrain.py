@@ -6,8 +6,8 @@ import csv
 import logging
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import Configuration, FoundationCard, provenance, sha256_of
 from sammoe_pipeline.atomic import atomic_path, write_text
 from sammoe_pipeline.clicks import Click, component_at, first_click
-from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.errors import TrainingError, UsageError, did_you_mean
 from sammoe_pipeline.model import SamMed3D, build_sam_med3d
 from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHTS, TRAINING_LOG, PreprocessedDataset
 from sammoe_pipeline.preprocessing import NORMALISATIONS
@@ -39,6 +39,7 @@ _VIEW_SCALE = (0.6, 2.0)
 _VALIDATION_SHARE = 0.1
 _VALIDATION_VIEWS = 48
 _SMALLEST_TARGET = 64
+_MOST_DRAWS = 1000
 _RAMP = 0.35
 _EASY = 0.3
 _EASY_AT_LAST = 0.1
@@ -122,6 +123,25 @@ def build_patch_size(builder: str) -> int:
         return build_sam_med3d(builder).patch_size
 
 
+def require_known_classes(excluded: Sequence[str], labels: Mapping[str, Collection[str]]) -> None:
+    """Refuses to exclude what no dataset has: a misspelt class would be learnt.
+
+    Args:
+        excluded: as `class` or `DatasetXXX_Name:class`.
+        labels: classes by dataset.
+
+    Raises:
+        UsageError: a name is none of theirs.
+    """
+    known = {name for dataset, classes in labels.items() for c in classes for name in (c, f"{dataset}:{c}")}
+    for name in excluded:
+        if name not in known:
+            raise UsageError(
+                f"--exclude_classes {name}: no dataset has such a class.{did_you_mean(name, known)} There are: "
+                f"{', '.join(sorted({c for classes in labels.values() for c in classes}))}."
+            )
+
+
 def open_source(
     dataset: PreprocessedDataset, cases: Sequence[str], labels: dict[str, tuple[int, ...]], excluded: Sequence[str]
 ) -> TrainingSource:
@@ -160,8 +180,11 @@ def draw_view(
 
     Returns:
         Normalised image (x, y, z), valid voxels (x, y, z), masks of the targets, and their first clicks.
+
+    Raises:
+        TrainingError: view after view shows no target that is large enough.
     """
-    while True:
+    for _ in range(_MOST_DRAWS):
         source = sources[int(rng.integers(len(sources)))]
         cases = source.held_out if held_out else source.train
         case = cases[rng.integers(len(cases))]
@@ -208,6 +231,10 @@ def draw_view(
                 image = recolour(image, labels, rng)
             image = augment(image, rng, strength=difficulty)
         return NORMALISATIONS[settings.normalisation](image), labels >= 0, masks, clicks
+    raise TrainingError(
+        f"{_MOST_DRAWS} views of {', '.join(source.name for source in sources)} show no target of {_SMALLEST_TARGET} "
+        f"voxels. Lower --spacing, or exclude fewer classes."
+    )
 
 
 def _warm_up_view(
@@ -290,10 +317,11 @@ def pretrain(
         The folder, with `foundation.json` and weights in float16.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or the checkpoint there is one of other settings or datasets.
     """
     from tqdm import tqdm
 
+    recipe = {**asdict(settings), "datasets": tuple(source.name for source in sources)}
     torch.manual_seed(settings.seed)
     model = build_sam_med3d(settings.builder).to(device).train()
     reconstruction = Reconstruction(
@@ -306,6 +334,7 @@ def pretrain(
     elapsed = 0.0
     if (folder / CHECKPOINT).is_file():
         state = load_checkpoint(folder / CHECKPOINT)
+        _require_recipe(state.get("recipe", {}), recipe, folder / CHECKPOINT)
         learning.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         start, log, elapsed = state["iteration"], state["log"], state["seconds"]
@@ -344,6 +373,7 @@ def pretrain(
             save_checkpoint(
                 folder / CHECKPOINT,
                 {
+                    "recipe": recipe,
                     "model": learning.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "iteration": done,
@@ -402,6 +432,14 @@ def validate(model: SamMed3D, sources: Sequence[TrainingSource], settings: Pretr
         scores += (2 * overlap / (mask.flatten(1).sum(1) + truth.flatten(1).sum(1))).tolist()
     model.train()
     return float(np.mean(scores))
+
+
+def _require_recipe(found: Mapping[str, object], wanted: Mapping[str, object], path: Path) -> None:
+    differing = sorted(name for name in wanted if found.get(name) != wanted[name])
+    if differing:
+        raise TrainingError(
+            f"{path} was made with another {', '.join(differing)}. Give a new --name, or remove it to start again."
+        )
 
 
 def _write_log(folder: Path, rows: list[list[str]]) -> None:
