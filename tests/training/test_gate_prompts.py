@@ -1,0 +1,84 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from sammoe_pipeline.model import SamMed3D
+from sammoe_pipeline.training import gate_prompts as module
+from sammoe_pipeline.training.gate_prompts import OFF_TASK, GatePrompt, Member, prompts_of
+from tests.conftest import Workspace
+
+CASES = ("case_0", "case_1", "case_2")
+
+
+@pytest.fixture(scope="module")
+def model(workspace: Workspace) -> SamMed3D:
+    return workspace.foundation.load_model()
+
+
+def _prompts(workspace: Workspace, model: SamMed3D, *, seed: int = 0, off_task: bool = True) -> list[GatePrompt]:
+    member = Member(planned=workspace.planned, raw=workspace.raw, experts={"near": 3})
+    return list(prompts_of(member, CASES, model=model, foundation=workspace.foundation, seed=seed, off_task=off_task))
+
+
+@pytest.fixture(scope="module")
+def prompts(workspace: Workspace, model: SamMed3D) -> list[GatePrompt]:
+    """Prompts of three cases; expert 3 serves `near`, nobody `far`."""
+    return _prompts(workspace, model)
+
+
+def test_every_target_of_every_class_is_clicked_on(prompts: list[GatePrompt]) -> None:
+    counts = Counter((prompt.labelled.name, prompt.class_name) for prompt in prompts)
+    for case in CASES:
+        assert counts[case, "near"] == 1
+        assert counts[case, "far"] == 2
+        assert counts[case, OFF_TASK] == 2
+
+
+def test_prompts_belong_to_the_expert_of_their_class(prompts: list[GatePrompt]) -> None:
+    assert {prompt.class_name: prompt.expert for prompt in prompts} == {"near": 3, "far": None, OFF_TASK: None}
+
+
+def _value_at(prompt: GatePrompt, array: np.ndarray) -> float:
+    x, y, z = (int(value) for value in prompt.click.position)
+    return float(array[x, y, z])
+
+
+def test_clicks_lie_in_their_class(prompts: list[GatePrompt]) -> None:
+    values = {"near": 1, "far": 2, OFF_TASK: 0}
+    assert all(_value_at(prompt, prompt.labelled.labels) == values[prompt.class_name] for prompt in prompts)
+
+
+def test_clicks_beside_all_tasks_avoid_the_darkest_quarter(prompts: list[GatePrompt]) -> None:
+    for prompt in prompts:
+        if prompt.class_name == OFF_TASK:
+            image = prompt.labelled.image.orientation.to_canonical(prompt.labelled.image.channels[0].data)
+            assert _value_at(prompt, image) > np.percentile(image, 25)
+
+
+def test_prompts_beside_all_tasks_are_left_out_where_not_asked_for(workspace: Workspace, model: SamMed3D) -> None:
+    assert OFF_TASK not in {prompt.class_name for prompt in _prompts(workspace, model, off_task=False)}
+
+
+def test_prompts_depend_on_the_seed_alone(workspace: Workspace, model: SamMed3D, prompts: list[GatePrompt]) -> None:
+    clicks = [prompt.click for prompt in prompts]
+    assert [prompt.click for prompt in _prompts(workspace, model)] == clicks
+    assert [prompt.click for prompt in _prompts(workspace, model, seed=1)] != clicks
+
+
+def test_of_many_cases_some_are_taken(workspace: Workspace, model: SamMed3D, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_CASES", 2)
+    names = {prompt.labelled.name for prompt in _prompts(workspace, model)}
+    assert len(names) == 2 and names < set(CASES)
+
+
+def test_dice_is_with_what_the_click_means(prompts: list[GatePrompt]) -> None:
+    near = next(prompt for prompt in prompts if prompt.class_name == "near")
+    far = next(prompt for prompt in prompts if prompt.class_name == "far")
+    for prompt in (near, far):
+        target = torch.from_numpy(prompt.labelled.target(prompt.class_name, prompt.click))
+        assert prompt.dice_of(target) == 1.0
+        assert prompt.dice_of(torch.zeros_like(target)) == 0.0
+    whole = torch.from_numpy(far.labelled.truth("far"))
+    assert 0.5 < far.dice_of(whole) < 1.0
