@@ -119,15 +119,21 @@ def expert(task: str, *classes: str, configuration: Configuration = NATIVE, fold
 
 
 def member(
-    values: dict[str, int], *, components: Sequence[str] = (), name: str = DATASET, located: bool = True
+    values: dict[str, int],
+    *,
+    components: Sequence[str] = (),
+    name: str = DATASET,
+    located: bool = True,
+    nested: bool = False,
 ) -> MixtureDataset:
-    """Returns a dataset's entry: classes with their values, and whether a locator finds them."""
+    """Returns a dataset's entry: classes with their values, whether a locator finds them and whether they nest."""
     return MixtureDataset(
         dataset=name,
         num_folds=1,
         held_out_folds=(0,),
         configurations=dict.fromkeys(values, NATIVE),
         values=values,
+        nested=nested,
         targets={c: "component" if c in components else "class" for c in values},
         locator_configuration=NATIVE if located else None,
         thresholds=dict.fromkeys(values, 0.5),

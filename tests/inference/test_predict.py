@@ -116,6 +116,14 @@ def test_higher_logit_wins_a_voxel_whatever_the_order_of_classes(make_mixture: M
         assert any("other classes took all of it" in warning for warning in weak.warnings)
 
 
+def test_nested_regions_are_written_one_over_another(make_mixture: MakeMixture, tmp_path: Path) -> None:
+    _write(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
+    prompts = _prompts(tmp_path, ("core", IN_LEFT), ("whole", IN_LEFT), ("whole", IN_RIGHT))
+    mixture = make_mixture([member({"whole": 1, "core": 2}, nested=True)], served={"whole": 2.0, "core": 1.0})
+    _predict(mixture, tmp_path, prompts=prompts)
+    np.testing.assert_array_equal(_labels(tmp_path), 2 * LEFT + 1 * RIGHT)
+
+
 def test_output_for_one_dataset_has_its_values_in_a_type_that_holds_them(
     make_mixture: MakeMixture, tmp_path: Path
 ) -> None:
