@@ -89,7 +89,7 @@ def _stages(folder: Path) -> list[list[str]]:
         ["sammoe_train_expert", "-d", dataset, "-f", FOLD],
         ["sammoe_train_gate", "-d", dataset, "-f", FOLD],
         ["sammoe_predict", "-i", str(images), "-o", str(folder / PREDICTIONS), "-d", dataset],
-        ["sammoe_evaluate"],
+        ["sammoe_evaluate", "--seeds", "1"],
     ]
 
 
