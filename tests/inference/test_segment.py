@@ -47,6 +47,12 @@ def test_long_bar_is_followed_from_window_to_window_until_it_closes(bright_thing
     np.testing.assert_array_equal(_mask(answer), BAR)
 
 
+def test_window_that_ends_with_the_image_is_left_nowhere(bright_thing: BrightThing) -> None:
+    through = box((16, 24, 20), (0, 16), (9, 15), (8, 13))
+    answer = segment(encode(bright_thing, through), [Click(position=(8.0, 12.0, 10.0))])
+    assert len(answer.windows) == bright_thing.encoded == 1
+
+
 def test_every_window_is_encoded_once_for_all_folds(bright_thing: BrightThing) -> None:
     answer = segment(encode(bright_thing, BAR), [ON_THE_BAR], [None, None])
     assert bright_thing.encoded == len(answer.windows)

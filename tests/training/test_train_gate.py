@@ -13,6 +13,7 @@ from sammoe_pipeline.errors import ArtefactError, TrainingError
 from sammoe_pipeline.inference.mixture import GENERAL, Mixture
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
 from sammoe_pipeline.training import train_gate as module
+from sammoe_pipeline.training.gate_prompts import Member, prompts_of
 from sammoe_pipeline.training.train_gate import calibration_curve, choose_threshold, finished_datasets, train_gate
 from tests.conftest import MakeWorkspace, Workspace
 
@@ -164,11 +165,16 @@ def test_fitted_mixture_can_be_loaded(joined: Workspace, card: MixtureCard) -> N
     assert len(mixture.gates) == 2
 
 
-def test_gate_is_taught_whose_task_a_prompt_is(copied: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="sammoe_pipeline"):
-        _fit(copied, folds=[0])
-    (line,) = [record.getMessage() for record in caplog.records if "reach their task" in record.getMessage()]
-    assert float(line.split("prompts, ")[1].split(" %")[0]) > 80
+def test_gate_is_taught_whose_task_a_prompt_is(joined: Workspace) -> None:
+    results = joined.folders.results
+    mixture = Mixture.load("default", foundation=joined.foundation, results=results, device="cpu", folds=[0])
+    expert = Member(planned=joined.planned, raw=joined.raw, experts={"near": 0})
+    confidences: dict[str, list[float]] = {"near": [], "far": []}
+    cases = joined.planned.fold(0).train
+    for prompt in prompts_of(expert, cases, model=mixture.model, foundation=joined.foundation, seed=0, off_task=False):
+        routing = mixture.route(prompt.case, [prompt.click])
+        confidences[prompt.class_name].append(1 - routing.confidences[GENERAL])
+    assert np.mean(confidences["near"]) > 0.7 and np.mean(confidences["far"]) < 0.3
 
 
 def test_more_folds_than_a_dataset_has_are_served_in_turn(copied: Workspace) -> None:

@@ -49,11 +49,17 @@ def test_card_says_what_the_locator_finds_and_belongs_to(trained: Workspace) -> 
     assert card.sha256 == sha256_of(folder / LOCATOR_WEIGHTS)
 
 
-def test_class_counts_as_present_from_half_its_lowest_peak_in_calibration_cases(trained: Workspace) -> None:
-    folder = _folder(trained)
-    maps = _maps(trained, "case_2", _load(folder, 2))
-    expected = {name: 0.5 * float(maps[index].max()) for index, name in enumerate(("near", "far"))}
-    assert LocatorCard.load(folder / LOCATOR_JSON).thresholds == pytest.approx(expected, rel=1e-4)
+def test_class_counts_as_present_from_half_its_lowest_peak_in_calibration_cases(
+    make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    far_only = np.where(boxes["case_3"] == 1, 0, boxes["case_3"])
+    made = make_workspace({**boxes, "far_only": far_only}, {"near": 1, "far": 2})
+    card = _train(made, tmp_path, iterations=20)
+    locator = _load(tmp_path, 2)
+    for index, (name, cases) in enumerate({"near": [*boxes], "far": [*boxes, "far_only"]}.items()):
+        peaks = [float(_maps(made, case, locator)[index].max()) for case in cases]
+        assert card.thresholds[name] == pytest.approx(0.5 * min(peaks), rel=1e-4)
+        assert min(peaks) < 0.999 * max(peaks)
 
 
 def _train(workspace: Workspace, folder: Path, **training: int) -> LocatorCard:
