@@ -34,7 +34,7 @@ def test_no_file_names_a_folder_of_one_machine(repository: Path) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("line", ["open('/tmp/x')", "data in /home/me/data", '"/work/shared"'])
+@pytest.mark.parametrize("line", ["open('/tmp/x')", "data in /home/me/data", '"/scratch/scans"'])
 def test_folders_of_a_machine_are_recognised(line: str) -> None:
     assert OF_A_MACHINE.search(line)
 
