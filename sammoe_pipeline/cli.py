@@ -62,10 +62,11 @@ def pretrain(argv: list[str] | None = None) -> int:
         from sammoe_pipeline.preprocessing import prepare_dataset
         from sammoe_pipeline.raw_dataset import read_raw_dataset
         from sammoe_pipeline.training import pretrain as training
+        from sammoe_pipeline.training.pretraining_views import PretrainSettings, open_source
 
         device = choose_device(arguments.device)
         folders = _folders(arguments)
-        settings = training.PretrainSettings(
+        settings = PretrainSettings(
             name=arguments.name,
             builder=arguments.builder,
             spacing_mm=arguments.spacing,
@@ -86,7 +87,7 @@ def pretrain(argv: list[str] | None = None) -> int:
             configuration = training.pretraining_configuration(settings)
             prepare_dataset(raw, target, [configuration], workers=arguments.num_processes)
             names = [case.name for case in raw.training_cases]
-            sources.append(training.open_source(target, names, raw.labels, settings.excluded_classes))
+            sources.append(open_source(target, names, raw.labels, settings.excluded_classes))
         folder = training.pretrain(
             sources,
             settings,
@@ -168,7 +169,7 @@ def train_gate(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         from sammoe_pipeline.device import choose_device
-        from sammoe_pipeline.training.train_gate import finished_datasets
+        from sammoe_pipeline.training.mixture_members import finished_datasets
         from sammoe_pipeline.training.train_gate import train_gate as train
 
         device = choose_device(arguments.device)

@@ -22,8 +22,10 @@ from sammoe_pipeline.evaluation.records import CaseRecord, Method, RoutingRecord
 from sammoe_pipeline.evaluation.report import write_report
 from sammoe_pipeline.evaluation.summary import EvaluationSummary, summarise
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import probability_maps, sight
-from sammoe_pipeline.inference.mixture import EncodedCase, Mixture, Routing
+from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.routing import Routing
 from sammoe_pipeline.inference.segment import Answer
 from sammoe_pipeline.paths import CASES_CSV, EVALUATION, ROUTING_CSV, SUMMARY_JSON, Results
 from sammoe_pipeline.planned_dataset import PlannedDataset

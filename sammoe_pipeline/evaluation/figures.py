@@ -15,7 +15,7 @@ from sammoe_pipeline.evaluation.comparison import ClassRow
 from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord, case_means
 from sammoe_pipeline.evaluation.style import ACCENT, GENERAL_TASK, INK, MUTED, PALE, RULE, SPECIAL
 from sammoe_pipeline.evaluation.summary import RoutingRow
-from sammoe_pipeline.inference.mixture import GENERAL, expert_key
+from sammoe_pipeline.inference.routing import GENERAL, expert_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,7 @@ from sammoe_pipeline.evaluation.wording import (
     prompt_words,
     seed_words,
 )
-from sammoe_pipeline.inference.mixture import expert_key
+from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.paths import GT_SEGMENTATIONS
 
 

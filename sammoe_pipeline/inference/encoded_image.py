@@ -1,17 +1,22 @@
-"""An image in one configuration with its windows embedded: the encoder runs once a window, whoever decodes it."""
+"""An image in one configuration with its windows embedded: the encoder runs once a window, whoever decodes it.
+
+Decodings are kept as well: a click more costs one decoding more, not all of them again.
+"""
 
 from __future__ import annotations
-
-from collections import OrderedDict
 
 import torch
 from torch import Tensor
 
+from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import Shape, crop
-from sammoe_pipeline.model import SamMed3D
+from sammoe_pipeline.inference.recent import Recent
+from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.preprocessing import NORMALISATIONS
+from sammoe_pipeline.training.interaction import click_tensors
 
 _KEPT_EMBEDDINGS = 64
+_KEPT_LOGITS = 256
 
 
 class EncodedImage:
@@ -28,7 +33,8 @@ class EncodedImage:
         self.model = model
         self.size = model.patch_size
         self._normalise = NORMALISATIONS[normalisation]
-        self._embeddings: OrderedDict[Shape, Tensor] = OrderedDict()
+        self._embeddings = Recent[Shape, Tensor](_KEPT_EMBEDDINGS)
+        self._logits = Recent[tuple[Shape, tuple[Click, ...], MaskDecoder | None], Tensor](_KEPT_LOGITS)
 
     @property
     def shape(self) -> Shape:
@@ -47,11 +53,31 @@ class EncodedImage:
 
     def embedding(self, start: Shape) -> Tensor:
         """Returns the embedding (1, C, g, g, g) of the window that begins at `start`, on the model's device."""
-        if start not in self._embeddings:
+
+        def embed() -> Tensor:
             device = next(self.model.parameters()).device
             with torch.inference_mode():
-                self._embeddings[start] = self.model.encode(self.window(start)[None, None].to(device))
-            while len(self._embeddings) > _KEPT_EMBEDDINGS:
-                self._embeddings.popitem(last=False)
-        self._embeddings.move_to_end(start)
-        return self._embeddings[start]
+                return self.model.encode(self.window(start)[None, None].to(device))
+
+        return self._embeddings.get(start, embed)
+
+    def logits(self, start: Shape, clicks: tuple[Click, ...], decoder: MaskDecoder | None) -> Tensor:
+        """Decodes a window, its clicks taken one after another as they were in training.
+
+        Args:
+            start: first voxel of the window.
+            clicks: at least one, in voxels of the window.
+            decoder: an expert's, or None for the general one.
+
+        Returns:
+            Logits (1, 1, m, m, m) on the model's device.
+        """
+
+        def decode() -> Tensor:
+            previous = self.logits(start, clicks[:-1], decoder) if len(clicks) > 1 else None
+            embedding = self.embedding(start)
+            points, labels = click_tensors([clicks], embedding.device)
+            with torch.inference_mode():
+                return self.model.decode(embedding, points, labels, previous, mask_decoder=decoder)
+
+        return self._logits.get((start, clicks, decoder), decode)

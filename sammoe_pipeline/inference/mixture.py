@@ -9,110 +9,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sammoe_pipeline.artefacts import Configuration, MixtureCard, MixtureDataset, MixtureExpert
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.case_image import CaseImage
-from sammoe_pipeline.inference.encoded_image import EncodedImage
-from sammoe_pipeline.inference.segment import Answer, segment
+from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.prompt_description import describe, new_gate
+from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, select
+from sammoe_pipeline.inference.segment import Answer
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
-from sammoe_pipeline.model.gate import Gate, prompt_features
+from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results
-from sammoe_pipeline.training.interaction import click_tensors
 
 logger = logging.getLogger(__name__)
 
 DEFAULT = "default"
 """Name of the mixture that is used where none is named."""
-GENERAL = "general"
-"""Name of the general expert in tables and files."""
+
 
 M = TypeVar("M", bound=nn.Module)
-
-
-def expert_key(dataset: str, task: str) -> str:
-    """Returns the name of an expert in tables and files.
-
-    >>> expert_key("Dataset004_Hippocampus", "anterior")
-    'Dataset004_Hippocampus/anterior'
-    """
-    return f"{dataset}/{task}"
-
-
-class EncodedCase:
-    """A case encoded in each configuration that is asked for, shared by all decoders.
-
-    Args:
-        image: the case.
-        model: the foundation.
-        normalisation: of windows.
-    """
-
-    def __init__(self, image: CaseImage, *, model: SamMed3D, normalisation: str) -> None:
-        self.image = image
-        self._model = model
-        self._normalisation = normalisation
-        self._encoded: dict[tuple[float, int], EncodedImage] = {}
-
-    def at(self, configuration: Configuration) -> EncodedImage:
-        """Returns the case in a configuration."""
-        key = (configuration.spacing_mm, configuration.channel)
-        if key not in self._encoded:
-            self._encoded[key] = EncodedImage(
-                self.image.in_configuration(configuration), model=self._model, normalisation=self._normalisation
-            )
-        return self._encoded[key]
-
-    def answer(
-        self,
-        clicks: Sequence[Click],
-        configuration: Configuration,
-        decoders: Sequence[MaskDecoder | None] = (None,),
-    ) -> Answer:
-        """Segments what clicks (in canonical voxels) point at; the answer lies on the canonical grid of the image."""
-        local = [self.image.click_in_configuration(click, configuration) for click in clicks]
-        return segment(self.at(configuration), local, decoders).on(self.image.shape)
-
-
-@dataclass(frozen=True)
-class Routing:
-    """What the gate decided for one prompt.
-
-    Attributes:
-        confidences: by expert key, and of `GENERAL`; experts that were no candidates are left out.
-        chosen: keys of the experts that answer with their weights, which sum to 1; empty where the general expert does.
-    """
-
-    confidences: dict[str, float]
-    chosen: dict[str, float]
-
-    @property
-    def label(self) -> str:
-        """The expert with the largest share in the answer, or `GENERAL`."""
-        return max(self.chosen, key=lambda key: self.chosen[key]) if self.chosen else GENERAL
-
-
-def select(confidences: dict[str, float], *, threshold: float, top_k: int) -> Routing:
-    """The selection strategy: experts from a threshold on answer, weighted by confidence; else the general one alone.
-
-    Args:
-        confidences: by expert key and of `GENERAL`.
-        threshold: lowest confidence of an expert that answers.
-        top_k: at most this many answer together.
-
-    >>> select({"general": 0.1, "a": 0.6, "b": 0.3}, threshold=0.2, top_k=2).chosen
-    {'a': 0.6666666666666667, 'b': 0.33333333333333337}
-    """
-    able = {key: value for key, value in confidences.items() if key != GENERAL and value >= threshold}
-    kept = sorted(able, key=lambda key: able[key], reverse=True)[:top_k]
-    total = sum(able[key] for key in kept)
-    return Routing(confidences=confidences, chosen={key: able[key] / total for key in kept})
 
 
 @dataclass
@@ -318,79 +238,6 @@ class Mixture:
         """Segments with one expert, its folds' logits averaged."""
         expert = next(e for e in self.experts if expert_key(e.dataset, e.task) == key)
         return case.answer(clicks, expert.configuration, self.decoders[key])
-
-
-def gate_configurations(
-    foundation: Foundation, experts: Sequence[MixtureExpert]
-) -> tuple[list[Configuration], list[int]]:
-    """Returns the configurations in which prompts are described, native first, and each expert's index among them.
-
-    Configurations of equal spacing, patch and channel are one, whatever their names.
-    """
-    native = foundation.native
-    configurations = [native]
-    indices = []
-    for expert in experts:
-        same = [
-            index
-            for index, known in enumerate(configurations)
-            if (known.spacing_mm, known.patch_size, known.channel)
-            == (expert.configuration.spacing_mm, expert.configuration.patch_size, expert.configuration.channel)
-        ]
-        if not same:
-            configurations.append(expert.configuration)
-            same = [len(configurations) - 1]
-        indices.append(same[0])
-    return configurations, indices
-
-
-def new_gate(foundation: Foundation, model: SamMed3D, experts: Sequence[MixtureExpert], *, hidden: int) -> Gate:
-    """Builds the gate of some experts, with random weights."""
-    _, indices = gate_configurations(foundation, experts)
-    return Gate(channels=3 * model.embedding_channels, expert_configurations=indices, hidden=hidden)
-
-
-def describe(
-    foundation: Foundation,
-    experts: Sequence[MixtureExpert],
-    case: EncodedCase,
-    clicks: Sequence[Click],
-    candidates: Sequence[int],
-) -> Tensor:
-    """Describes a prompt in native and in the configurations of some experts.
-
-    Args:
-        foundation: gives the native configuration.
-        experts: all experts of the mixture.
-        case: the image.
-        clicks: in canonical voxels; the window is centred on the first, and every positive one within it is read.
-        candidates: indices of experts whose configurations are needed; the others' rows stay zero.
-
-    Returns:
-        (1, K, F).
-    """
-    configurations, indices = gate_configurations(foundation, experts)
-    needed = {0, *(indices[candidate] for candidate in candidates)}
-    rows: dict[int, Tensor] = {}
-    for index in needed:
-        rows[index] = _describe_in(case, clicks, configurations[index])
-    empty = torch.zeros_like(rows[0])
-    return torch.stack([rows.get(index, empty) for index in range(len(configurations))], dim=1)
-
-
-def _describe_in(case: EncodedCase, clicks: Sequence[Click], configuration: Configuration) -> Tensor:
-    encoded = case.at(configuration)
-    local = [case.image.click_in_configuration(click, configuration) for click in clicks if click.positive]
-    start = encoded.window_around(local[0].position)
-    corner = np.array(start)
-    positions = [np.array(click.position) - corner for click in local]
-    inside = [p for p in positions if (p >= 0).all() and (p <= encoded.size - 1).all()]
-    shown = [Click(position=(float(p[0]), float(p[1]), float(p[2]))) for p in inside]
-    embedding = encoded.embedding(start)
-    with torch.inference_mode():
-        points, labels = click_tensors([shown], embedding.device)
-        logits = encoded.model.decode(embedding, points, labels)
-        return prompt_features(embedding, points, logits, encoded.size)
 
 
 def _load(module: M, path: Path, sha256: str) -> M:

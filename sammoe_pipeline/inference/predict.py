@@ -17,9 +17,11 @@ from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.errors import SammoeError, UsageError, did_you_mean
 from sammoe_pipeline.image_io import FILE_ENDINGS, Volume, file_ending, read_volume, write_volume
 from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import probability_maps, sight
-from sammoe_pipeline.inference.mixture import GENERAL, EncodedCase, Mixture, Routing
+from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.prompts import SLICER_ENDING, Target, read_prompts
+from sammoe_pipeline.inference.routing import GENERAL, Routing
 from sammoe_pipeline.paths import DATASET_JSON, PREDICTIONS_JSON
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from sammoe_pipeline.artefacts import MixtureExpert
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.inference.mixture import EncodedCase, describe
+from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.prompt_description import describe
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_case import RawLabelledCase

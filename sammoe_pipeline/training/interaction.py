@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, next_click
@@ -63,6 +64,7 @@ def interactive_loss(
     rounds: int,
     rng: np.random.Generator,
     decoder: MaskDecoder | None = None,
+    coarse: bool = False,
 ) -> Tensor:
     """Plays an interaction as prediction will have it, and returns the mean loss over its rounds.
 
@@ -78,16 +80,25 @@ def interactive_loss(
         rounds: decodings.
         rng: where the user's chance comes from.
         decoder: the expert being trained; None trains the general decoder.
+        coarse: compare on the mask grid, with averaged targets, where a cell counts if all of it is known: a small part
+            of the work, at the cost of half a cell at the border.
     """
     so_far = [[click] for click in clicks]
     total = torch.zeros((), device=embedding.device)
+    if coarse:
+        cells = model.mask_size
+        coarse_targets = F.adaptive_avg_pool3d(targets, cells)
+        coarse_valid = F.adaptive_avg_pool3d(valid.float(), cells) == 1
     previous: Tensor | None = None
     for index in range(rounds):
         points, labels = click_tensors(so_far, embedding.device)
         logits = model.decode(embedding, points, labels, previous, mask_decoder=decoder)
-        full = model.upsample(logits.float())
-        total = total + loss_of(full, targets, valid)
+        logits = logits.float()
+        if coarse:
+            total = total + loss_of(logits, coarse_targets, coarse_valid)
+        else:
+            total = total + loss_of(model.upsample(logits), targets, valid)
         if index + 1 < rounds:
             previous = logits.detach()
-            correct(so_far, full.detach()[:, 0] > 0, targets[:, 0] > 0, valid[:, 0], rng)
+            correct(so_far, model.upsample(previous)[:, 0] > 0, targets[:, 0] > 0, valid[:, 0], rng)
     return total / rounds

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
-import math
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,99 +15,27 @@ from torch import Tensor
 
 from sammoe_pipeline.artefacts import Configuration, FoundationCard, provenance, sha256_of
 from sammoe_pipeline.atomic import atomic_path, write_text
-from sammoe_pipeline.clicks import Click, component_at, first_click
 from sammoe_pipeline.errors import TrainingError, UsageError, did_you_mean
 from sammoe_pipeline.model import SamMed3D, build_sam_med3d
-from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHTS, TRAINING_LOG, PreprocessedDataset
-from sammoe_pipeline.preprocessing import NORMALISATIONS
-from sammoe_pipeline.training.augmentation import augment, recolour
+from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHTS, TRAINING_LOG
 from sammoe_pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from sammoe_pipeline.training.dense_lessons import DenseLessons
 from sammoe_pipeline.training.interaction import click_tensors, interactive_loss
 from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
 from sammoe_pipeline.training.prefetch import prefetch
-from sammoe_pipeline.training.reconstruction import Reconstruction
-from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
-from sammoe_pipeline.training.warm_up import ellipsoids
+from sammoe_pipeline.training.pretraining_views import (
+    SPACING_RATIO,
+    Batch,
+    PretrainSettings,
+    TrainingBatches,
+    TrainingSource,
+    draw_batch,
+)
 
 logger = logging.getLogger(__name__)
 
-SPACING_RATIO = 1.5
-"""Arrays for pretraining are this much finer than the native spacing, so that views can look closer."""
-_VIEW_SCALE = (0.6, 2.0)
-_VALIDATION_SHARE = 0.1
 _VALIDATION_VIEWS = 48
-_SMALLEST_TARGET = 64
-_MOST_DRAWS = 1000
-_RAMP = 0.35
-_EASY = 0.3
-_EASY_AT_LAST = 0.1
-_RECONSTRUCTION_WEIGHT = 0.5
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """What decides the outcome of pretraining.
-
-    Attributes:
-        name: of the foundation.
-        builder: in `sammoe_pipeline.model.BUILDERS`.
-        spacing_mm: native spacing of the result.
-        normalisation: in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
-        iterations: optimiser steps.
-        batch_size: views a step.
-        targets_per_view: structures clicked on in each view; the encoder runs once for all of them.
-        learning_rate: highest.
-        recolour_probability: share of views whose structures all get new random intensities.
-        excluded_classes: never clicked on, as `class` or `DatasetXXX_Name:class`.
-        seed: of everything random.
-    """
-
-    name: str
-    builder: str
-    spacing_mm: float
-    normalisation: str
-    iterations: int
-    batch_size: int
-    targets_per_view: int
-    learning_rate: float
-    recolour_probability: float
-    excluded_classes: tuple[str, ...]
-    seed: int
-
-
-@dataclass(frozen=True)
-class TrainingSource:
-    """One dataset as pretraining sees it.
-
-    Attributes:
-        name: the dataset's.
-        train: opened cases to learn from.
-        held_out: opened cases to watch progress on.
-        labels: values by class, excluded classes left out.
-    """
-
-    name: str
-    train: tuple[PreparedCase, ...]
-    held_out: tuple[PreparedCase, ...]
-    labels: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Views and the targets clicked on in them.
-
-    Attributes:
-        images: (B, 1, P, P, P), normalised.
-        targets: (B T, 1, P, P, P), 0 or 1; T targets of one view follow each other.
-        valid: (B T, 1, P, P, P), 0 outside the case.
-        clicks: first click of each target.
-    """
-
-    images: Tensor
-    targets: Tensor
-    valid: Tensor
-    clicks: list[Click]
 
 
 def pretraining_configuration(settings: PretrainSettings) -> Configuration:
@@ -142,165 +69,6 @@ def require_known_classes(excluded: Sequence[str], labels: Mapping[str, Collecti
             )
 
 
-def open_source(
-    dataset: PreprocessedDataset, cases: Sequence[str], labels: dict[str, tuple[int, ...]], excluded: Sequence[str]
-) -> TrainingSource:
-    """Opens a prepared dataset; every tenth case is held out.
-
-    Raises:
-        TrainingError: no class is left to click on.
-    """
-    banned = set(excluded)
-    kept = {c: v for c, v in labels.items() if c not in banned and f"{dataset.dataset}:{c}" not in banned}
-    if not kept:
-        raise TrainingError(f"{dataset.dataset}: every class is excluded. Leave the dataset out, or exclude fewer.")
-    opened = [PreparedCase.of(dataset, "pretraining", case) for case in cases]
-    step = round(1 / _VALIDATION_SHARE)
-    return TrainingSource(
-        name=dataset.dataset,
-        train=tuple(case for i, case in enumerate(opened) if i % step != step - 1),
-        held_out=tuple(case for i, case in enumerate(opened) if i % step == step - 1),
-        labels=kept,
-    )
-
-
-def draw_view(
-    sources: Sequence[TrainingSource],
-    settings: PretrainSettings,
-    rng: np.random.Generator,
-    *,
-    size: int,
-    difficulty: float = 1.0,
-    held_out: bool = False,
-) -> tuple[Tensor, Tensor, list[Tensor], list[Click]]:
-    """Draws one view with its targets.
-
-    A target is the connected component that its first click lies in. The first target is in the middle, as in
-    prediction; the others are whatever else the view shows.
-
-    Returns:
-        Normalised image (x, y, z), valid voxels (x, y, z), masks of the targets, and their first clicks.
-
-    Raises:
-        TrainingError: view after view shows no target that is large enough.
-    """
-    for _ in range(_MOST_DRAWS):
-        source = sources[int(rng.integers(len(sources)))]
-        cases = source.held_out if held_out else source.train
-        case = cases[rng.integers(len(cases))]
-        present = [name for name in source.labels if case.properties.class_locations[name]]
-        if not present:
-            continue
-        name = present[rng.integers(len(present))]
-        locations = case.properties.class_locations[name]
-        location = np.array(locations[rng.integers(len(locations))], dtype=np.float64)
-        placement = Placement(
-            centre=location + rng.uniform(-2, 2, size=3),
-            matrix=random_matrix(
-                rng,
-                scale=(SPACING_RATIO, SPACING_RATIO) if held_out else _VIEW_SCALE,
-                rotation=0.0 if held_out else (math.pi if rng.random() < 0.3 else 0.3),
-                mirror_axes=() if held_out else (0, 1, 2),
-            ),
-        )
-        image, labels = cut(case, placement, size)
-        in_middle = labels[size // 2, size // 2, size // 2].item()
-        others = [n for n in present if n != name]
-        rng.shuffle(others)
-        masks: list[Tensor] = []
-        clicks: list[Click] = []
-        for wanted in [name, *others]:
-            member = members(labels, source.labels[wanted])
-            middle = Click(position=(size // 2, size // 2, size // 2))
-            click = middle if wanted == name and in_middle in source.labels[name] else first_click(member, rng)
-            if click is None:
-                continue
-            mask = component_at(member, click)
-            if mask.sum() >= _SMALLEST_TARGET:
-                masks.append(torch.from_numpy(mask))
-                clicks.append(click)
-            if len(masks) == settings.targets_per_view:
-                break
-        if not masks:
-            continue
-        while len(masks) < settings.targets_per_view:
-            masks.append(masks[0])
-            clicks.append(first_click(masks[0].numpy(), rng) or clicks[0])
-        if not held_out:
-            if rng.random() < settings.recolour_probability * difficulty:
-                image = recolour(image, labels, rng)
-            image = augment(image, rng, strength=difficulty)
-        return NORMALISATIONS[settings.normalisation](image), labels >= 0, masks, clicks
-    raise TrainingError(
-        f"{_MOST_DRAWS} views of {', '.join(source.name for source in sources)} show no target of {_SMALLEST_TARGET} "
-        f"voxels. Lower --spacing, or exclude fewer classes."
-    )
-
-
-def _warm_up_view(
-    settings: PretrainSettings, rng: np.random.Generator, size: int
-) -> tuple[Tensor, Tensor, list[Tensor], list[Click]]:
-    """Draws a view like `draw_view`'s, of ellipsoids."""
-    image, shown = ellipsoids(rng, size)
-    drawn = [shown[index] for index in rng.integers(len(shown), size=settings.targets_per_view)]
-    # A later ellipsoid may hide an earlier one altogether, never the last.
-    visible = [mask if mask.any() else shown[-1] for mask in drawn]
-    clicks = [click for mask in visible if (click := first_click(mask, rng)) is not None]
-    masks = [torch.from_numpy(mask) for mask in visible]
-    return NORMALISATIONS[settings.normalisation](image), torch.ones_like(image, dtype=torch.bool), masks, clicks
-
-
-def draw_batch(
-    sources: Sequence[TrainingSource],
-    settings: PretrainSettings,
-    seed: Sequence[int],
-    *,
-    size: int,
-    difficulty: float = 1.0,
-    held_out: bool = False,
-) -> Batch:
-    """Draws a batch that depends on `seed` alone, so that a run continues exactly without storing random states."""
-    rng = np.random.default_rng(seed)
-    easy = 0.0 if held_out else min(1.0, max(_EASY_AT_LAST, (1 - difficulty) / (1 - _EASY)))
-    views = [
-        _warm_up_view(settings, rng, size)
-        if rng.random() < easy
-        else draw_view(sources, settings, rng, size=size, difficulty=difficulty, held_out=held_out)
-        for _ in range(settings.batch_size)
-    ]
-    repeats = settings.targets_per_view
-    return Batch(
-        images=torch.stack([image for image, _, _, _ in views])[:, None],
-        targets=torch.stack([mask for _, _, masks, _ in views for mask in masks])[:, None].float(),
-        valid=torch.stack([valid for _, valid, _, _ in views for _ in range(repeats)])[:, None],
-        clicks=[click for _, _, _, clicks in views for click in clicks],
-    )
-
-
-@dataclass(frozen=True)
-class _TrainingBatches:
-    """The batch of each iteration, harder from one to the next over the first fifth.
-
-    It begins with ellipsoids on flat ground; then come the datasets one after another, with more and more changes of
-    appearance, while ellipsoids become rare.
-    """
-
-    sources: Sequence[TrainingSource]
-    settings: PretrainSettings
-    size: int
-
-    def __getitem__(self, iteration: int) -> Batch:
-        difficulty = min(1.0, iteration / (_RAMP * self.settings.iterations))
-        others = max(0.0, (difficulty - _EASY) / (1 - _EASY)) * (len(self.sources) - 1)
-        return draw_batch(
-            self.sources[: 1 + int(others)],
-            self.settings,
-            [self.settings.seed, iteration],
-            size=self.size,
-            difficulty=difficulty,
-        )
-
-
 def pretrain(
     sources: Sequence[TrainingSource], settings: PretrainSettings, folder: Path, *, device: str, command: str
 ) -> Path:
@@ -324,13 +92,15 @@ def pretrain(
     recipe = {**asdict(settings), "datasets": tuple(source.name for source in sources)}
     torch.manual_seed(settings.seed)
     model = build_sam_med3d(settings.builder).to(device).train()
-    reconstruction = Reconstruction(
-        channels=model.embedding_channels, cells=model.mask_size // model.embedding_size
+    lessons = DenseLessons(
+        channels=model.embedding_channels,
+        cells=model.mask_size // model.embedding_size,
+        structures=1 + sum(len(source.labels) for source in sources),
     ).to(device)
-    learning = torch.nn.ModuleList([model, reconstruction])
+    learning = torch.nn.ModuleList([model, lessons])
     optimiser = make_optimiser(learning, settings.learning_rate)
     loss_of = MaskLoss()
-    start, log = 0, [["iteration", "seconds", "loss", "reconstruction", "learning_rate", "held_out_dice"]]
+    start, log = 0, [["iteration", "seconds", "loss", "dense_loss", "learning_rate", "held_out_dice"]]
     elapsed = 0.0
     if (folder / CHECKPOINT).is_file():
         state = load_checkpoint(folder / CHECKPOINT)
@@ -341,34 +111,39 @@ def pretrain(
         logger.info("Continuing at iteration %d of %d", start, settings.iterations)
     began = time.monotonic() - elapsed
     recent: list[float] = []
-    remembered: list[float] = []
-    batches = prefetch(_TrainingBatches(sources, settings, model.patch_size), range(start, settings.iterations))
+    recent_dense: list[float] = []
+    batches = prefetch(TrainingBatches(sources, settings, model.patch_size), range(start, settings.iterations))
     bar = tqdm(batches, initial=start, total=settings.iterations, desc="Pretraining", mininterval=5)
     for iteration, batch in enumerate(bar, start):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration, settings.iterations, settings.learning_rate)
-        loss, memory = _step(
-            model, reconstruction, batch, loss_of, np.random.default_rng([settings.seed, iteration, 1]), device
+        loss, dense = _step(
+            model, lessons, batch, loss_of, np.random.default_rng([settings.seed, iteration, 1]), device
         )
         if not torch.isfinite(loss):
             raise TrainingError(f"The loss is {loss.item()} at iteration {iteration}. Lower --learning_rate.")
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss + _RECONSTRUCTION_WEIGHT * memory)
+        torch.autograd.backward(loss + dense)
         torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimiser.step()
         recent.append(loss.item())
-        remembered.append(memory.item())
+        recent_dense.append(dense.item())
         done = iteration + 1
         if done % 100 == 0 or done == settings.iterations:
             dice = (
                 validate(model, sources, settings, device) if done % 500 == 0 or done == settings.iterations else None
             )
-            row = [str(done), f"{time.monotonic() - began:.0f}", f"{np.mean(recent):.4f}", f"{np.mean(remembered):.4f}"]
+            row = [
+                str(done),
+                f"{time.monotonic() - began:.0f}",
+                f"{np.mean(recent):.4f}",
+                f"{np.mean(recent_dense):.4f}",
+            ]
             row += [f"{optimiser.param_groups[0]['lr']:.2e}", "" if dice is None else f"{dice:.4f}"]
             log.append(row)
             bar.set_postfix(loss=row[2], dice=next((r[5] for r in reversed(log[1:]) if r[5]), ""))
             recent.clear()
-            remembered.clear()
+            recent_dense.clear()
             _write_log(folder, log)
             save_checkpoint(
                 folder / CHECKPOINT,
@@ -387,13 +162,13 @@ def pretrain(
 
 def _step(
     model: SamMed3D,
-    reconstruction: Reconstruction,
+    lessons: DenseLessons,
     batch: Batch,
     loss_of: MaskLoss,
     rng: np.random.Generator,
     device: str,
 ) -> tuple[Tensor, Tensor]:
-    """Returns the loss of the masks and that of the reconstruction."""
+    """Returns the loss of the masks and that of the dense lessons."""
     images = batch.images.to(device)
     targets, valid = batch.targets.to(device), batch.valid.to(device)
     repeats = len(batch.clicks) // len(batch.images)
@@ -409,8 +184,9 @@ def _step(
             loss_of=loss_of,
             rounds=rounds,
             rng=rng,
+            coarse=True,
         )
-        return masks, reconstruction.loss(embedding, images)
+        return masks, lessons.loss(embedding, images, batch.structures.to(device), rng)
 
 
 def validate(model: SamMed3D, sources: Sequence[TrainingSource], settings: PretrainSettings, device: str) -> float:

@@ -26,7 +26,7 @@ from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import find_foundation
 from sammoe_pipeline.image_io import Volume, read_volume
 from sammoe_pipeline.inference.case_image import CaseImage
-from sammoe_pipeline.inference.mixture import EncodedCase
+from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.paths import find_dataset
 from sammoe_pipeline.raw_dataset import read_raw_dataset
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import crop
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.preprocessing import normalise_positive
@@ -35,11 +36,18 @@ def test_window_is_embedded_once(encoded: EncodedImage, bright_thing: BrightThin
     assert bright_thing.encoded == 1
 
 
-def test_of_many_windows_those_used_last_are_kept(
-    encoded: EncodedImage, bright_thing: BrightThing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_windows_those_used_last_are_kept(bright_thing: BrightThing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sammoe_pipeline.inference.encoded_image._KEPT_EMBEDDINGS", 2)
+    encoded = EncodedImage(torch.rand(20, 20, 20), model=bright_thing, normalisation="positive")  # type: ignore[arg-type]
     for x in (0, 1, 0, 2, 0, 1):
         encoded.embedding((x, 0, 0))
     # 0 stays in use; 1 was dropped for 2 and is embedded again.
     assert bright_thing.encoded == 4
+
+
+def test_a_click_more_costs_one_decoding_more(encoded: EncodedImage, bright_thing: BrightThing) -> None:
+    clicks = tuple(Click(position=(float(x), 8.0, 8.0)) for x in range(5, 9))
+    for count in range(1, len(clicks) + 1):
+        encoded.logits((0, 0, 0), clicks[:count], None)
+    assert [len(prompt) for prompt in bright_thing.prompts] == [1, 2, 3, 4]
+    assert bright_thing.encoded == 1

@@ -14,17 +14,10 @@ from sammoe_pipeline.errors import ArtefactError, UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.image_io import Volume
 from sammoe_pipeline.inference.case_image import CaseImage
-from sammoe_pipeline.inference.mixture import (
-    GENERAL,
-    EncodedCase,
-    Mixture,
-    Routing,
-    describe,
-    expert_key,
-    gate_configurations,
-    new_gate,
-    select,
-)
+from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.prompt_description import describe, gate_configurations, new_gate
+from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, select
 from sammoe_pipeline.inference.segment import segment
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.locator import Locator

@@ -18,15 +18,16 @@ from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHTS, PreprocessedDataset
 from sammoe_pipeline.preprocessing import prepare_dataset
 from sammoe_pipeline.training import pretrain as module
-from sammoe_pipeline.training.pretrain import (
+from sammoe_pipeline.training import pretraining_views as views_module
+from sammoe_pipeline.training.dense_lessons import UNKNOWN
+from sammoe_pipeline.training.pretrain import pretrain, pretraining_configuration, require_known_classes
+from sammoe_pipeline.training.pretraining_views import (
     PretrainSettings,
     TrainingSource,
+    View,
     draw_batch,
     draw_view,
     open_source,
-    pretrain,
-    pretraining_configuration,
-    require_known_classes,
 )
 from tests.conftest import MakeWorkspace, Workspace
 
@@ -108,7 +109,7 @@ def test_command_refuses_a_misspelt_exclusion_before_it_prepares_anything(
     assert list(tmp_path.iterdir()) == []
 
 
-def _views(source: TrainingSource, count: int, **changes: Any) -> list[tuple[Any, ...]]:
+def _views(source: TrainingSource, count: int, **changes: Any) -> list[View]:
     settings = {"size": SIZE, "difficulty": 0.0}
     return [
         draw_view([source], SETTINGS, np.random.default_rng(seed), **{**settings, **changes}) for seed in range(count)
@@ -116,24 +117,40 @@ def _views(source: TrainingSource, count: int, **changes: Any) -> list[tuple[Any
 
 
 def test_every_view_shows_its_targets_each_a_component_with_its_click_inside(source: TrainingSource) -> None:
-    for image, valid, masks, clicks in _views(source, 15, difficulty=1.0):
-        assert image.shape == valid.shape == (SIZE,) * 3 and torch.isfinite(image).all()
-        assert len(masks) == len(clicks) == SETTINGS.targets_per_view
-        for mask, click in zip(masks, clicks, strict=True):
+    for view in _views(source, 15, difficulty=1.0):
+        assert view.image.shape == view.valid.shape == (SIZE,) * 3 and torch.isfinite(view.image).all()
+        assert len(view.masks) == len(view.clicks) == SETTINGS.targets_per_view
+        for mask, click in zip(view.masks, view.clicks, strict=True):
             assert click.positive and mask.sum() >= 64
             np.testing.assert_array_equal(component_at(mask.numpy(), click), mask.numpy())
-            assert not (mask & ~valid).any()
+            assert not (mask & ~view.valid).any()
+
+
+def test_structures_of_several_datasets_are_numbered_apart_and_excluded_classes_teach_nothing(
+    source: TrainingSource, prepared: Workspace
+) -> None:
+    without_near = _source(prepared, "near")
+    rng = np.random.default_rng(0)
+    shown = set()
+    for _ in range(10):
+        view = draw_view([source, without_near], SETTINGS, rng, size=SIZE, difficulty=0.0)
+        shown |= set(view.structures.unique().tolist())
+        far = next((m for m, c in zip(view.masks, view.clicks, strict=True) if m.any()), None)
+        assert far is not None and len(view.structures[far].unique()) == 1
+        assert (view.structures[~view.valid] == UNKNOWN).all()
+    # Background, near and far of the first, far of the second.
+    assert shown == {UNKNOWN, 0, 1, 2, 3}
 
 
 def test_excluded_classes_are_never_drawn(prepared: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[int, ...]] = []
-    members = module.members
+    members = views_module.members
 
     def spy(labels: Tensor, values: tuple[int, ...]) -> NDArray[np.bool_]:
         shown.append(values)
         return members(labels, values)
 
-    monkeypatch.setattr(module, "members", spy)
+    monkeypatch.setattr(views_module, "members", spy)
     _views(_source(prepared, "near"), 15)
     assert set(shown) == {(2,)}
 
@@ -142,13 +159,13 @@ def test_validation_looks_at_held_out_cases_alone_at_native_spacing(
     source: TrainingSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, float]] = []
-    cut = module.cut
+    cut = views_module.cut
 
     def spy(case: Any, placement: Any, size: int) -> Any:
         seen.append((case.properties.case, float(np.linalg.det(placement.matrix))))
         return cut(case, placement, size)
 
-    monkeypatch.setattr(module, "cut", spy)
+    monkeypatch.setattr(views_module, "cut", spy)
     _views(source, 5, held_out=True)
     assert {case for case, _ in seen} == {"case_09"}
     assert [volume for _, volume in seen] == pytest.approx([1.5**3] * len(seen))
@@ -173,9 +190,9 @@ def test_training_begins_with_ellipsoids_and_one_dataset(
 ) -> None:
     asked: list[tuple[int, float]] = []
     monkeypatch.setattr(
-        module, "draw_batch", lambda sources, *_, difficulty, **__: asked.append((len(sources), difficulty))
+        views_module, "draw_batch", lambda sources, *_, difficulty, **__: asked.append((len(sources), difficulty))
     )
-    batches = module._TrainingBatches([source] * 3, replace(SETTINGS, iterations=100), SIZE)
+    batches = views_module.TrainingBatches([source] * 3, replace(SETTINGS, iterations=100), SIZE)
     for iteration in range(100):
         batches[iteration]
     assert asked[0] == (1, 0.0) and asked[-1] == (3, 1.0)

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.artefacts import CalibrationPoint, LabelEntry, MixtureCard
 from sammoe_pipeline.errors import ArtefactError, TrainingError
-from sammoe_pipeline.inference.mixture import GENERAL, Mixture
+from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
 from sammoe_pipeline.training import train_gate as module
+from sammoe_pipeline.training.calibration import Trial, calibration_curve, choose_threshold
 from sammoe_pipeline.training.gate_prompts import Member, prompts_of
-from sammoe_pipeline.training.train_gate import calibration_curve, choose_threshold, finished_datasets, train_gate
+from sammoe_pipeline.training.mixture_members import finished_datasets, output_labels
+from sammoe_pipeline.training.train_gate import train_gate
 from tests.conftest import MakeWorkspace, Workspace
 
 THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]
@@ -22,9 +25,9 @@ THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]
 
 def _trial(
     class_key: str, expert: float, *, general_dice: float, expert_dice: float, general_task: bool = False
-) -> module._Trial:
+) -> Trial:
     """A prompt that the expert answers from thresholds up to its confidence."""
-    return module._Trial(
+    return Trial(
         class_key=class_key,
         general_task=general_task,
         confidences={GENERAL: 1 - expert, "a": expert},
@@ -88,7 +91,7 @@ def test_output_values_given_out_once_stay(card: MixtureCard, workspace: Workspa
     gone = LabelEntry(value=1, dataset="Dataset001_Gone", name="gone")
     far = LabelEntry(value=2, dataset=workspace.planned.name, name="far")
     card.model_copy(update={"labels": (gone, far)}).save(tmp_path / MIXTURE_JSON)
-    again = module._labels([workspace.planned], tmp_path / MIXTURE_JSON)
+    again = output_labels([workspace.planned], tmp_path / MIXTURE_JSON)
     assert [(entry.value, entry.dataset, entry.name) for entry in again] == [
         (1, "Dataset001_Gone", "gone"),
         (2, "Dataset007_Boxes", "far"),
@@ -214,11 +217,11 @@ def test_changed_expert_is_refused(copied: Workspace) -> None:
 def test_expert_that_changes_meanwhile_spoils_the_mixture(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _expert(copied, 0) / EXPERT_WEIGHTS
 
-    def meddle(*_: object) -> list[module._Trial]:
+    def meddle(*_: object) -> list[Trial]:
         path.write_bytes(path.read_bytes() + b" ")
         return TRIALS
 
-    monkeypatch.setattr(module, "_try_out", meddle)
+    monkeypatch.setattr(module, "try_out", meddle)
     with pytest.raises(ArtefactError, match="changed while the gate was trained"):
         _fit(copied, folds=[0])
     assert not (_mixture(copied) / MIXTURE_JSON).exists()

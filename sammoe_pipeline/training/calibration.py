@@ -1,0 +1,131 @@
+"""Measuring how confident an expert must be to answer in place of the general one."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sammoe_pipeline.artefacts import (
+    CalibrationPoint,
+)
+from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.routing import GENERAL, Routing, select
+from sammoe_pipeline.training.gate_prompts import GatePrompt, Member, prompts_of
+
+logger = logging.getLogger(__name__)
+
+TOP_K = 2
+
+_THRESHOLDS = tuple(round(0.3 + 0.05 * step, 2) for step in range(14))
+
+_AS_GOOD = 5e-4
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A calibration prompt: what each decision would be worth."""
+
+    class_key: str
+    general_task: bool
+    confidences: dict[str, float]
+    general_dice: float
+    mixture_dice: dict[float, float]
+    """By threshold."""
+
+
+def try_out(members: Sequence[Member], fold: int, mixture: Mixture, seed: int) -> list[Trial]:
+    """Answers a click on every target of a fold's calibration cases in every way that some threshold would choose.
+
+    Args:
+        members: the mixture's datasets.
+        fold: mixture fold.
+        mixture: of that fold.
+        seed: of clicks.
+    """
+    from tqdm import tqdm
+
+    trials = []
+    for member in members:
+        cases = member.planned.fold(fold % member.planned.num_folds).calibration
+        prompts = prompts_of(
+            member, cases, model=mixture.model, foundation=mixture.foundation, seed=seed + 1, off_task=False
+        )
+        bar = tqdm(prompts, desc=f"Calibrating on {member.planned.name}, fold {fold}", unit="prompt")
+        trials += [_try(prompt, mixture) for prompt in bar]
+    return trials
+
+
+def _try(prompt: GatePrompt, mixture: Mixture) -> Trial:
+    native = mixture.foundation.native
+    confidences = mixture.route(prompt.case, [prompt.click]).confidences
+    by_choice: dict[tuple[tuple[str, float], ...], float] = {}
+
+    def worth(routing: Routing) -> float:
+        key = tuple(sorted(routing.chosen.items()))
+        if key not in by_choice:
+            answer = mixture.answer(prompt.case, [prompt.click], routing, general_configuration=native)
+            by_choice[key] = prompt.dice_of(answer.full() > 0)
+        return by_choice[key]
+
+    return Trial(
+        class_key=f"{prompt.member.planned.name}:{prompt.class_name}",
+        general_task=prompt.expert is None,
+        confidences=confidences,
+        general_dice=worth(Routing(confidences={GENERAL: 1.0}, chosen={})),
+        mixture_dice={t: worth(select(confidences, threshold=t, top_k=TOP_K)) for t in _THRESHOLDS},
+    )
+
+
+def calibration_curve(trials: Sequence[Trial]) -> list[CalibrationPoint]:
+    """Returns, for each threshold, the mean Dice over classes and what general tasks lose.
+
+    Raises:
+        TrainingError: there are no trials.
+    """
+    if not trials:
+        raise TrainingError("No calibration case has any class, so the gate's threshold cannot be measured.")
+    by_class: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_class[trial.class_key].append(trial)
+    general = [group for group in by_class.values() if group[0].general_task]
+    points = []
+    for threshold in _THRESHOLDS:
+        means = [float(np.mean([trial.mixture_dice[threshold] for trial in group])) for group in by_class.values()]
+        losses = [
+            float(np.mean([trial.general_dice - trial.mixture_dice[threshold] for trial in group])) for group in general
+        ]
+        answered = [any(v >= threshold for k, v in t.confidences.items() if k != GENERAL) for t in trials]
+        points.append(
+            CalibrationPoint(
+                threshold=threshold,
+                mean_dice=float(np.mean(means)),
+                general_loss=max(0.0, float(np.mean(losses))) if losses else 0.0,
+                expert_share=float(np.mean(answered)),
+            )
+        )
+    return points
+
+
+def choose_threshold(points: Sequence[CalibrationPoint], max_general_loss: float) -> float:
+    """Returns the threshold with the best mean Dice among those that cost general tasks no more than allowed.
+
+    Of thresholds that are as good as the best, the middle one is taken. Where none keeps the bound, the one that loses
+    least is.
+
+    Args:
+        points: the calibration curve.
+        max_general_loss: in points of 100.
+    """
+    bounded = [point for point in points if 100 * point.general_loss <= max_general_loss]
+    if not bounded:
+        logger.warning("No threshold keeps general tasks within %.2f points on the calibration cases", max_general_loss)
+        least = min(point.general_loss for point in points)
+        bounded = [point for point in points if point.general_loss <= least]
+    best = max(point.mean_dice for point in bounded)
+    good = [point.threshold for point in bounded if point.mean_dice >= best - _AS_GOOD]
+    return good[len(good) // 2]

@@ -1,0 +1,170 @@
+"""Which experts, locators and output values a mixture is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sammoe_pipeline.artefacts import (
+    ExpertCard,
+    LabelEntry,
+    LocatorCard,
+    MixtureCard,
+    MixtureDataset,
+    MixtureExpert,
+    sha256_of,
+)
+from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.foundations import Foundation, check_hash
+from sammoe_pipeline.inference.routing import expert_key
+from sammoe_pipeline.paths import (
+    EXPERT_JSON,
+    EXPERT_WEIGHTS,
+    LOCATOR_JSON,
+    LOCATOR_WEIGHTS,
+    PLAN_JSON,
+    Folders,
+    Results,
+)
+from sammoe_pipeline.planned_dataset import PlannedDataset
+
+logger = logging.getLogger(__name__)
+
+
+def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[int] | None) -> list[str]:
+    """Lists planned datasets whose experts and locators are finished in some folds; the others are named in the log.
+
+    A dataset that the general expert serves alone needs nothing finished.
+
+    Args:
+        folders: the three roots.
+        foundation: what they were planned for.
+        folds: mixture folds; by default all folds of each dataset.
+
+    Raises:
+        ArtefactError: there is none.
+    """
+    places = Results(root=folders.results, foundation=foundation.card.name)
+    ready: list[str] = []
+    waiting: list[str] = []
+    for plan in sorted(folders.preprocessed.glob(f"*/{foundation.card.name}/{PLAN_JSON}")):
+        planned = PlannedDataset.load(folders, plan.parent.parent.name, foundation)
+        own = sorted({fold % planned.num_folds for fold in (folds or range(planned.num_folds))})
+        needed = [
+            places.expert_fold(planned.name, task.name, fold) / EXPERT_JSON
+            for task in planned.plan.tasks
+            for fold in own
+        ]
+        if planned.plan.tasks:
+            needed += [places.locator_fold(planned.name, fold) / LOCATOR_JSON for fold in own]
+        (ready if all(card.is_file() for card in needed) else waiting).append(planned.name)
+    for name in waiting:
+        logger.warning(
+            "%s is left out: its experts or locator are not finished (sammoe_train_expert -d %s)", name, name[7:10]
+        )
+    if not ready:
+        raise ArtefactError(
+            f"{folders.preprocessed} has no dataset whose experts for '{foundation.card.name}' are finished"
+            + (f" in folds {', '.join(map(str, folds))}" if folds else " in all folds")
+            + ". Run sammoe_plan_and_preprocess and sammoe_train_expert, or choose finished folds with -f."
+        )
+    return ready
+
+
+def collect_members(
+    planned: Sequence[PlannedDataset], folds: Sequence[int], places: Results
+) -> tuple[tuple[MixtureExpert, ...], tuple[MixtureDataset, ...]]:
+    """Gathers experts and locators; those that are not finished are all named at once."""
+    missing: list[str] = []
+    experts, datasets = [], []
+    for dataset in planned:
+        serving = {fold: fold % dataset.num_folds for fold in folds}
+        for task in dataset.plan.tasks:
+            hashes = {}
+            for fold, own in serving.items():
+                folder = places.expert_fold(dataset.name, task.name, own)
+                if not (folder / EXPERT_JSON).is_file():
+                    missing.append(f"{expert_key(dataset.name, task.name)}, fold {own}")
+                    continue
+                card = ExpertCard.load(folder / EXPERT_JSON)
+                _require_recipe(card.recipe, dataset.recipe(own, task), folder / EXPERT_JSON)
+                check_hash(folder / EXPERT_WEIGHTS, card.sha256)
+                hashes[str(fold)] = card.sha256
+            experts.append(
+                MixtureExpert(
+                    dataset=dataset.name,
+                    task=task.name,
+                    classes=task.classes,
+                    configuration=dataset.plan.configurations[task.configuration],
+                    sha256=hashes,
+                    expert_fold={str(fold): own for fold, own in serving.items()},
+                )
+            )
+        locators: dict[str, str] = {}
+        peaks: dict[str, list[float]] = defaultdict(list)
+        for fold, own in serving.items():
+            folder = places.locator_fold(dataset.name, own)
+            if (folder / LOCATOR_JSON).is_file():
+                locator = LocatorCard.load(folder / LOCATOR_JSON)
+                _require_recipe(locator.recipe, dataset.recipe(own), folder / LOCATOR_JSON)
+                check_hash(folder / LOCATOR_WEIGHTS, locator.sha256)
+                locators[str(fold)] = locator.sha256
+                for class_name, peak in locator.thresholds.items():
+                    peaks[class_name].append(peak)
+            elif dataset.plan.tasks:
+                missing.append(f"locator of {dataset.name}, fold {own}")
+        datasets.append(
+            MixtureDataset(
+                dataset=dataset.name,
+                num_folds=dataset.num_folds,
+                held_out_folds=tuple(fold for fold in folds if fold < dataset.num_folds),
+                configurations={c: dataset.configuration_of(c) for c in dataset.description.labels},
+                values=dataset.description.output_values,
+                nested=dataset.description.nested,
+                targets={c: dataset.plan.classes[c].target for c in dataset.description.labels},
+                locator_configuration=dataset.plan.configurations[dataset.plan.locator_configuration],
+                thresholds={class_name: float(np.mean(values)) for class_name, values in peaks.items()},
+                locator_sha256=locators,
+                locator_fold={str(fold): own for fold, own in serving.items()},
+            )
+        )
+    if missing:
+        raise ArtefactError(
+            "Not finished:\n"
+            + "\n".join(f"  - {entry}" for entry in sorted(set(missing)))
+            + "\nRun sammoe_train_expert for them, or choose finished folds with -f, or datasets with -d."
+        )
+    return tuple(experts), tuple(datasets)
+
+
+def _require_recipe(found: str, wanted: str, path: Path) -> None:
+    if found != wanted:
+        raise ArtefactError(
+            f"{path} was trained by another plan, split or foundation than there is now. Run sammoe_train_expert again."
+        )
+
+
+def output_labels(planned: Sequence[PlannedDataset], path: Path) -> tuple[LabelEntry, ...]:
+    """Returns the table of output values: what an earlier version of the mixture gave out stays, new classes follow."""
+    entries = list(MixtureCard.load(path).labels) if path.is_file() else []
+    known = {(entry.dataset, entry.name) for entry in entries}
+    for dataset in planned:
+        for name in dataset.description.class_order:
+            if (dataset.name, name) not in known:
+                entries.append(LabelEntry(value=len(entries) + 1, dataset=dataset.name, name=name))
+    return tuple(entries)
+
+
+def weight_hashes(experts: Iterable[MixtureExpert], foundation: Foundation, places: Results) -> dict[str, str]:
+    """Returns the SHA-256 of the foundation's weights and of every expert's, by path."""
+    files = [foundation.weights]
+    for expert in experts:
+        files += [
+            places.expert_fold(expert.dataset, expert.task, fold) / EXPERT_WEIGHTS
+            for fold in sorted(set(expert.expert_fold.values()))
+        ]
+    return {str(path): sha256_of(path) for path in files}
