@@ -68,7 +68,9 @@ class Provenance(Record):
     commit: str | None
     """Commit of the source tree, where it is one."""
     seed: int
+    """Of everything random."""
     device: str
+    """"cuda" or "cpu"."""
     threads: int
     """Threads of torch; results on a CPU are bit-identical at equal count."""
 
@@ -107,6 +109,7 @@ class FoundationCard(Artefact):
     """`foundation.json`: what a foundation is and what it was trained on."""
 
     name: str
+    """What it is called."""
     builder: str
     """Name in `sammoe_pipeline.model.BUILDERS`."""
     spacing_mm: float = Field(gt=0)
@@ -120,21 +123,26 @@ class FoundationCard(Artefact):
     sha256: str
     """Of the weights file."""
     licence: str
+    """Of the weights, as an SPDX identifier where there is one."""
     source: str
     """Where it came from: an address, or the command that trained it."""
     iterations: int = 0
+    """Optimiser steps that it was trained for; 0 where that is not known."""
     for_research_only: bool = True
     """Whether it is meant for learning and tests rather than for real scans."""
     provenance: Provenance | None = None
+    """What trained it; None for weights from elsewhere."""
 
 
 class CaseFingerprint(Record):
     """One case as its headers and labels show it."""
 
     case: str
+    """Name of the case."""
     shape: tuple[int, int, int]
     """Voxels along the file's own axes."""
     spacing_mm: tuple[float, float, float]
+    """Distance between voxels along the file's own axes."""
     orientation: str
     """Nearest anatomical code of the file's axes, such as "LPS"."""
     classes: tuple[str, ...] = ()
@@ -160,20 +168,30 @@ class ChannelFingerprint(Record):
     """Intensities of one channel within the foreground, sampled."""
 
     name: str
+    """As `dataset.json` has it."""
     mean: float
+    """Mean intensity."""
     std: float
+    """Standard deviation."""
     median: float
+    """Median intensity."""
     percentile_00_5: float
+    """Intensity that 0.5 % of the voxels lie below."""
     percentile_99_5: float
+    """Intensity that 99.5 % of the voxels lie below."""
 
 
 class DatasetFingerprint(Artefact):
     """`dataset_fingerprint.json`: what a dataset is like, from a pass over its training cases."""
 
     dataset: str
+    """Folder name, `DatasetXXX_Name`."""
     cases: tuple[CaseFingerprint, ...]
+    """Every training case."""
     classes: dict[str, ClassFingerprint]
+    """By class."""
     channels: tuple[ChannelFingerprint, ...]
+    """In the order of `dataset.json`."""
     raw_digest: str
     """SHA-256 over names, sizes and modification times of the raw files: tells whether they changed."""
 
@@ -182,6 +200,7 @@ class Configuration(Record):
     """A way to show a case to the network."""
 
     name: str
+    """`native` is the foundation's own spacing; others are named by their spacing."""
     spacing_mm: float = Field(gt=0)
     """Isotropic spacing that images are resampled to."""
     patch_size: int = Field(gt=0)
@@ -220,8 +239,11 @@ class Task(Record):
     """The classes that one expert serves, in one configuration."""
 
     name: str
+    """Of the task and its expert."""
     classes: tuple[str, ...]
+    """Classes that the expert serves."""
     configuration: str
+    """Configuration that the expert is finetuned in."""
     start_from: str
     """Decoder that finetuning starts from: "general"."""
 
@@ -232,8 +254,11 @@ class ExpertTraining(Record):
     views: int
     """Embedded views a fold, cached."""
     iterations: int
+    """Optimiser steps."""
     batch_size: int
+    """Views a step."""
     learning_rate: float
+    """Highest; it rises at first and then falls along half a cosine."""
     interactions: int
     """Simulated clicks a training target gets, one after another."""
     mirror_axes: tuple[int, ...]
@@ -244,18 +269,27 @@ class Plan(Artefact):
     """`sammoe_plan.json`: everything that changes results, and why. May be edited by hand; it is checked on loading."""
 
     dataset: str
+    """Folder name, `DatasetXXX_Name`."""
     foundation: str
+    """Name of the foundation."""
     foundation_sha256: str
+    """Of the foundation's weights; an artefact of other weights is refused."""
     configurations: dict[str, Configuration]
+    """By name; every one that a class, a task or the locator uses."""
     classes: dict[str, ClassPlan]
+    """By class."""
     tasks: tuple[Task, ...]
+    """One expert each."""
     locator_configuration: str
     """Configuration in which the locator looks for all classes."""
     training: ExpertTraining
+    """Budget of each expert and of the locator."""
     expert_threshold: float
     """A class with at least this Dice by the general expert needs no expert."""
     num_folds: int
+    """How many folds the cases are split into."""
     seed: int
+    """Of splits, views and initial weights."""
     raw_digest: str
     """The fingerprint's, to notice raw data that changed after planning."""
 
@@ -264,26 +298,33 @@ class FoldSplit(Record):
     """One fold, by case name."""
 
     train: tuple[str, ...]
+    """Cases to learn from."""
     calibration: tuple[str, ...]
+    """Cases that choose among iterations and thresholds; never trained on."""
     val: tuple[str, ...]
+    """Held out: read by evaluation alone."""
 
 
 class Splits(Artefact):
     """`splits_final.json`: one entry a fold. May be replaced by hand; it is checked against the dataset."""
 
     folds: tuple[FoldSplit, ...]
+    """Fold 0 first."""
 
 
 class CaseProperties(Artefact):
     """`CASE.json`: what a preprocessed case was made from, and where its classes lie."""
 
     case: str
+    """Name of the case."""
     source_digest: str
     """Digest of the raw files and the configuration: a case is made again when it differs."""
     file_shape: tuple[int, int, int]
+    """Voxels along the file's own axes."""
     affine: tuple[tuple[float, ...], ...]
     """4 x 4, file voxel to RAS+ mm."""
     canonical_shape: tuple[int, int, int]
+    """Voxels along RAS axes, before resampling."""
     shape: tuple[int, int, int]
     """Of the preprocessed arrays."""
     class_voxels: dict[str, int]
@@ -296,51 +337,75 @@ class ExpertCard(Artefact):
     """`expert.json` of one fold: what the expert serves and what it belongs to."""
 
     dataset: str
+    """Folder name, `DatasetXXX_Name`."""
     task: str
+    """Task of the plan."""
     classes: tuple[str, ...]
+    """Classes that it serves."""
     configuration: Configuration
+    """In which it sees images."""
     fold: int
+    """Which fold it was trained on."""
     start_from: str
+    """Decoder that finetuning started from."""
     foundation: str
+    """Name of the foundation."""
     foundation_sha256: str
+    """Of the foundation's weights; an artefact of other weights is refused."""
     recipe: str
     """SHA-256 of what decided the training: foundation, task, configuration, budget and split."""
     sha256: str
     """Of `expert.safetensors`."""
     iterations: int
+    """Optimiser steps."""
     best_iteration: int
+    """Whose weights were kept: the best on the calibration cases."""
     calibration_dice: dict[str, float]
     """Mean Dice by class at one click on the fold's calibration cases, at the kept iteration."""
     general_calibration_dice: dict[str, float]
     """The same by the general expert in the same configuration."""
     seconds: float
+    """How long it took."""
     provenance: Provenance
+    """What made it, with which versions."""
 
 
 class LocatorCard(Artefact):
     """`locator.json` of one fold."""
 
     dataset: str
+    """Folder name, `DatasetXXX_Name`."""
     classes: tuple[str, ...]
+    """Classes that it looks for, in the order of its outputs."""
     configuration: Configuration
+    """In which it sees images."""
     fold: int
+    """Which fold it was trained on."""
     foundation: str
+    """Name of the foundation."""
     foundation_sha256: str
+    """Of the foundation's weights; an artefact of other weights is refused."""
     recipe: str
     """SHA-256 of what decided the training: foundation, classes, configuration, budget and split."""
     sha256: str
+    """Of the weights file."""
     thresholds: dict[str, float]
     """By class: peak probability below which the class is taken to be absent, from the calibration cases."""
     iterations: int
+    """Optimiser steps."""
     seconds: float
+    """How long it took."""
     provenance: Provenance
+    """What made it, with which versions."""
 
 
 class LabelEntry(Record):
     """One row of a mixture's append-only table of output values."""
 
     value: int
+    """Of its voxels in an output for the whole mixture."""
     dataset: str
+    """Folder name, `DatasetXXX_Name`."""
     name: str
     """Class name in its dataset."""
 
@@ -349,9 +414,13 @@ class MixtureExpert(Record):
     """An expert as a member of a mixture."""
 
     dataset: str
+    """Folder name, `DatasetXXX_Name`."""
     task: str
+    """Task of its plan."""
     classes: tuple[str, ...]
+    """Classes that it serves."""
     configuration: Configuration
+    """In which it sees images."""
     sha256: dict[str, str]
     """By mixture fold: of the expert weights that serve it."""
     expert_fold: dict[str, int]
@@ -362,7 +431,9 @@ class MixtureDataset(Record):
     """A dataset as a member of a mixture."""
 
     dataset: str
+    """Folder name, `DatasetXXX_Name`."""
     num_folds: int
+    """How many folds it is split into."""
     held_out_folds: tuple[int, ...]
     """Mixture folds in which this dataset's `val` cases are held out."""
     configurations: dict[str, Configuration]
@@ -380,13 +451,16 @@ class MixtureDataset(Record):
     locator_sha256: dict[str, str]
     """By mixture fold; empty where the dataset has no trained locator."""
     locator_fold: dict[str, int]
+    """By mixture fold: the locator's own fold."""
 
 
 class CalibrationPoint(Record):
     """One threshold and what it did on the calibration cases."""
 
     threshold: float
+    """Confidence from which experts answered."""
     mean_dice: float
+    """Mean over classes of what the mixture reached."""
     general_loss: float
     """Mean Dice lost on targets of the general expert, at least 0."""
     expert_share: float
@@ -397,20 +471,32 @@ class MixtureCard(Artefact):
     """`mixture.json`: foundation, experts, gate and the rule that joins them."""
 
     name: str
+    """What it is called."""
     foundation: str
+    """Name of the foundation."""
     foundation_sha256: str
+    """Of the foundation's weights; an artefact of other weights is refused."""
     folds: tuple[int, ...]
+    """Mixture folds that a gate was trained for."""
     datasets: tuple[MixtureDataset, ...]
+    """Its members."""
     experts: tuple[MixtureExpert, ...]
+    """In the gate's order."""
     labels: tuple[LabelEntry, ...]
+    """Values of outputs for the whole mixture. A value given out once keeps its meaning when datasets join or leave."""
     gate_sha256: dict[str, str]
     """By fold."""
     gate_hidden: int
+    """Width of the gate's hidden layer."""
     threshold: float
     """Confidence from which an expert answers."""
     top_k: int
     """At most this many experts answer together."""
     max_general_loss: float
+    """Mean Dice that general tasks were allowed to lose on the calibration cases, in points of 100."""
     calibration: tuple[CalibrationPoint, ...]
+    """What each threshold that was tried did."""
     seconds: float
+    """How long it took."""
     provenance: Provenance
+    """What made it, with which versions."""

@@ -227,7 +227,8 @@ def predict(argv: list[str] | None = None) -> int:
         from sammoe_pipeline.device import choose_device
         from sammoe_pipeline.errors import SammoeError
         from sammoe_pipeline.inference.mixture import Mixture
-        from sammoe_pipeline.inference.predict import RESEARCH_ONLY, predict_folder
+        from sammoe_pipeline.inference.predict import predict_folder
+        from sammoe_pipeline.inference.predictions import RESEARCH_ONLY
 
         device = choose_device(arguments.device)
         folders = _folders(arguments)

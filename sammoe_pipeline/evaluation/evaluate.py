@@ -203,7 +203,7 @@ class _CaseRun:
             rng = np.random.default_rng([seed, 1, zlib.crc32(f"{self._labelled.name}:{class_name}".encode())])
             began = time.monotonic()
             for count in range(1, max(clicks) + 1):
-                parts = [(way.answer(of_one).full() > 0).numpy() for of_one in given]
+                parts = [way.answer(of_one).mask() for of_one in given]
                 if count in clicks:
                     mask = np.logical_or.reduce(parts)
                     masks.setdefault(way.method, mask)
@@ -236,7 +236,7 @@ class _CaseRun:
         found = seen.peak >= self._mixture.member(planned.name).thresholds[class_name]
         for way in self._methods(class_name, []):
             began = time.monotonic()
-            parts = [(way.answer([click]).full() > 0).numpy() for click in clicks] if found else []
+            parts = [way.answer([click]).mask() for click in clicks] if found else []
             mask = np.logical_or.reduce([np.zeros(self._labelled.labels.shape, dtype=np.bool_), *parts])
             self._record(class_name, way, mask, "automatic", AUTOMATIC, 0, time.monotonic() - began)
 

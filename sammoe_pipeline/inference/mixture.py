@@ -20,7 +20,7 @@ from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.prompt_description import describe, new_gate
 from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, select
-from sammoe_pipeline.inference.segment import Answer
+from sammoe_pipeline.inference.segment import Answer, blend
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.model.locator import Locator
@@ -227,12 +227,8 @@ class Mixture:
         """
         if not routing.chosen:
             return case.answer(clicks, general_configuration)
-        answers = [(self.expert_answer(case, clicks, key), weight) for key, weight in sorted(routing.chosen.items())]
-        if len(answers) == 1:
-            return answers[0][0]
-        blended = torch.stack([answer.full() * weight for answer, weight in answers]).sum(dim=0)
-        windows = tuple(window for answer, _ in answers for window in answer.windows)
-        return Answer(logits=blended, start=(0, 0, 0), grid=case.image.shape, windows=windows)
+        answers = [self.expert_answer(case, clicks, key) for key in routing.chosen]
+        return answers[0] if len(answers) == 1 else blend(answers, list(routing.chosen.values()))
 
     def expert_answer(self, case: EncodedCase, clicks: Sequence[Click], key: str) -> Answer:
         """Segments with one expert, its folds' logits averaged."""

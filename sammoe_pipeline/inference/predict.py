@@ -12,72 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sammoe_pipeline.artefacts import Artefact, Configuration, Provenance, Record, provenance
+from sammoe_pipeline.artefacts import Configuration, provenance
 from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.errors import SammoeError, UsageError, did_you_mean
 from sammoe_pipeline.image_io import FILE_ENDINGS, Volume, file_ending, read_volume, write_volume
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.input_cases import InputCase, find_cases, require_channels
 from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.predictions import RESEARCH_ONLY, PredictedCase, PredictedTarget, Predictions
 from sammoe_pipeline.inference.prompts import SLICER_ENDING, Target, read_prompts
 from sammoe_pipeline.inference.routing import GENERAL, Routing
 from sammoe_pipeline.paths import DATASET_JSON, PREDICTIONS_JSON
 
 logger = logging.getLogger(__name__)
-
-RESEARCH_ONLY = "for research, not a medical device"
-
-
-class PredictedTarget(Record):
-    """What became of one class or target in one case."""
-
-    name: str
-    dataset: str | None
-    value: int
-    """In the label map."""
-    prompt: str
-    """"file" or "locator"."""
-    clicks_voxel: tuple[tuple[float, float, float], ...]
-    """In voxels of the input image."""
-    chosen: str
-    """Expert that answered, or "general"; "none" where nothing was written."""
-    confidences: dict[str, float]
-    windows: int
-    volume_ml: float
-    warnings: tuple[str, ...]
-
-
-class PredictedCase(Record):
-    """One image."""
-
-    case: str
-    seconds: float
-    targets: tuple[PredictedTarget, ...]
-    error: str | None = None
-
-
-class Predictions(Artefact):
-    """`predictions.json`."""
-
-    note: str = RESEARCH_ONLY
-    foundation: str
-    foundation_sha256: str
-    mixture: str | None
-    labels: dict[str, int]
-    """Values of the label maps by name."""
-    not_attempted: tuple[str, ...]
-    """Classes that have no locator and no prompt."""
-    cases: tuple[PredictedCase, ...]
-    provenance: Provenance
-
-
-@dataclass(frozen=True)
-class InputCase:
-    """An image to predict: one file a channel."""
-
-    name: str
-    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -87,30 +36,6 @@ class _OutputClass:
     label: str
     """Name in the output; with the dataset ahead of it where two datasets share the class name."""
     value: int
-
-
-def find_cases(path: Path) -> list[InputCase]:
-    """Lists the images of a folder, or the one that a file is.
-
-    Files named as nnU-Net has it (`CASE_0000.nii.gz`, `CASE_0001.nii.gz`) are the channels of one case; others are
-    cases of one channel.
-
-    Raises:
-        UsageError: there is nothing to predict.
-    """
-    if not path.exists():
-        raise UsageError(f"-i {path}: it does not exist.")
-    folder_files = sorted(path.iterdir()) if path.is_dir() else [path]
-    files = [file for file in folder_files if file_ending(file) and not file.name.startswith((".", "_"))]
-    cases: dict[str, list[Path]] = {}
-    for file in files:
-        stem = file.name[: -len(file_ending(file) or "")]
-        base, _, number = stem.rpartition("_")
-        name = base if base and len(number) == 4 and number.isdigit() else stem
-        cases.setdefault(name, []).append(file)
-    if not cases:
-        raise UsageError(f"-i {path}: it holds no image. Endings that are read: {', '.join(FILE_ENDINGS)}.")
-    return [InputCase(name=name, files=tuple(parts)) for name, parts in cases.items()]
 
 
 def predict_folder(
@@ -204,7 +129,7 @@ def _predict_case(
     prompts: Path | None,
     labels: dict[str, int],
 ) -> list[PredictedTarget]:
-    _require_channels(case)
+    require_channels(case)
     volumes = [read_volume(file) for file in case.files]
     image = CaseImage(volumes)
     encoded = mixture.encode(image)
@@ -227,15 +152,6 @@ def _predict_case(
     stored = data.astype(np.uint8 if int(data.max(initial=0)) < 256 else np.uint16)
     write_volume(folder / f"{case.name}{ending}", Volume(data=stored, affine=volumes[0].affine))
     return written
-
-
-def _require_channels(case: InputCase) -> None:
-    names = [file.name[: -len(file_ending(file) or "")] for file in case.files]
-    if names not in ([case.name], [f"{case.name}_{channel:04d}" for channel in range(len(names))]):
-        raise UsageError(
-            f"The files {', '.join(file.name for file in case.files)} are not the channels {case.name}_0000, "
-            f"{case.name}_0001, ... of one image. Add what is missing, or rename images of their own."
-        )
 
 
 _Wanted = tuple[_OutputClass, Target | None, tuple[str, ...]]

@@ -51,10 +51,28 @@ class Answer:
         whole[self.box] = self.logits
         return whole
 
+    def mask(self) -> NDArray[np.bool_]:
+        """Returns where the logits are positive, on the whole grid (x, y, z)."""
+        whole = np.zeros(self.grid, dtype=np.bool_)
+        whole[self.box] = (self.logits > 0).numpy()
+        return whole
+
     @property
     def box(self) -> tuple[slice, ...]:
         """Where the box lies in the grid."""
         return tuple(slice(s, s + n) for s, n in zip(self.start, self.logits.shape, strict=True))
+
+
+def blend(answers: Sequence[Answer], weights: Sequence[float]) -> Answer:
+    """Returns the weighted sum of the logits of answers on one grid; outside its own box each counts with `OFF`."""
+    starts = np.array([answer.start for answer in answers])
+    stops = starts + [answer.logits.shape for answer in answers]
+    low = starts.min(axis=0)
+    total = torch.full(tuple((stops.max(axis=0) - low).tolist()), OFF * sum(weights))
+    for answer, weight, start, stop in zip(answers, weights, starts - low, stops - low, strict=True):
+        total[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] += weight * (answer.logits - OFF)
+    windows = tuple(window for answer in answers for window in answer.windows)
+    return Answer(logits=total, start=(int(low[0]), int(low[1]), int(low[2])), grid=answers[0].grid, windows=windows)
 
 
 def segment(

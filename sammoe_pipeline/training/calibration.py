@@ -69,7 +69,7 @@ def _try(prompt: GatePrompt, mixture: Mixture) -> Trial:
         key = tuple(sorted(routing.chosen.items()))
         if key not in by_choice:
             answer = mixture.answer(prompt.case, [prompt.click], routing, general_configuration=native)
-            by_choice[key] = prompt.dice_of(answer.full() > 0)
+            by_choice[key] = prompt.dice_of(answer.mask())
         return by_choice[key]
 
     return Trial(

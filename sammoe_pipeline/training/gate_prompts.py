@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sammoe_pipeline.artefacts import MixtureExpert
@@ -65,10 +66,10 @@ class GatePrompt:
         """Returns the prompt's description in every configuration, (1, K, F)."""
         return describe(foundation, experts, self.case, [self.click], range(len(experts)))
 
-    def dice_of(self, mask: Tensor) -> float:
+    def dice_of(self, mask: NDArray[np.bool_]) -> float:
         """Returns the Dice of a mask (x, y, z) on the canonical grid with what the click means."""
         target = self.labelled.target(self.class_name, self.click)
-        score = dice(mask.numpy(), target, self.labelled.valid)
+        score = dice(mask, target, self.labelled.valid)
         return 0.0 if score is None else score
 
 

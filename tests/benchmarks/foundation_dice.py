@@ -111,7 +111,7 @@ def main() -> None:
                 clicks = [first]
                 again = np.random.default_rng(0)
                 for count in range(1, max(CLICKS) + 1):
-                    answer = (case.answer(clicks, configuration).full() > 0).numpy()
+                    answer = case.answer(clicks, configuration).mask()
                     if count in CLICKS:
                         key = f"{sample.dataset}, {way}"
                         scores.setdefault(key, {}).setdefault(str(count), []).append(dice(answer, target) or 0.0)

@@ -15,8 +15,10 @@ from sammoe_pipeline.artefacts import MixtureDataset
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
+from sammoe_pipeline.inference.input_cases import find_cases
 from sammoe_pipeline.inference.mixture import Mixture
-from sammoe_pipeline.inference.predict import Predictions, find_cases, predict_folder
+from sammoe_pipeline.inference.predict import predict_folder
+from sammoe_pipeline.inference.predictions import Predictions
 from sammoe_pipeline.inference.routing import expert_key
 from tests.inference.conftest import DATASET, BrightThing, FixedGate, box, expert, member, mixture_card
 
