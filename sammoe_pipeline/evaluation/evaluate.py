@@ -41,10 +41,10 @@ _PICTURES = 6
 
 @dataclass(frozen=True)
 class _Answering:
-    """One method for one class: how it answers, and in which configuration it is said to."""
+    """One method for one class: how it answers, and in which configuration it does, known once it has answered."""
 
     method: Method
-    configuration: str
+    configuration: Callable[[], str]
     answer: Callable[[Sequence[Click]], Answer]
 
 
@@ -183,17 +183,25 @@ class _CaseRun:
             routings.append(decision)
             return self._mixture.answer(self._case, clicks, decision, general_configuration=self._native)
 
+        def used() -> str:
+            names = {self._mixture.expert(key).configuration.name for decision in routings for key in decision.chosen}
+            if any(not decision.chosen for decision in routings):
+                names.add(self._native.name)
+            return "+".join(sorted(names)) or configuration.name
+
         methods = [
-            _Answering("general_native", self._native.name, lambda clicks: general(clicks, self._native)),
-            _Answering("general", configuration.name, lambda clicks: general(clicks, configuration)),
+            _Answering("general_native", lambda: self._native.name, lambda clicks: general(clicks, self._native)),
+            _Answering("general", lambda: configuration.name, lambda clicks: general(clicks, configuration)),
         ]
         if own is not None:
             methods.append(
                 _Answering(
-                    "expert", configuration.name, lambda clicks: self._mixture.expert_answer(self._case, clicks, own)
+                    "expert",
+                    lambda: configuration.name,
+                    lambda clicks: self._mixture.expert_answer(self._case, clicks, own),
                 )
             )
-        return [*methods, _Answering("mixture", configuration.name, mixed)]
+        return [*methods, _Answering("mixture", used, mixed)]
 
     def _judge_clicks(self, class_name: str, prompted: _Prompted, clicks: Sequence[int], seed: int) -> None:
         routings: list[Routing] = []
@@ -258,7 +266,7 @@ class _CaseRun:
                 fold=self._fold,
                 class_name=class_name,
                 task=labelled.planned.plan.classes[class_name].task,
-                configuration=way.configuration,
+                configuration=way.configuration(),
                 method=way.method,
                 prompt="automatic" if prompt == "automatic" else "click",
                 clicks=clicks,

@@ -232,8 +232,11 @@ class Mixture:
 
     def expert_answer(self, case: EncodedCase, clicks: Sequence[Click], key: str) -> Answer:
         """Segments with one expert, its folds' logits averaged."""
-        expert = next(e for e in self.experts if expert_key(e.dataset, e.task) == key)
-        return case.answer(clicks, expert.configuration, self.decoders[key])
+        return case.answer(clicks, self.expert(key).configuration, self.decoders[key])
+
+    def expert(self, key: str) -> MixtureExpert:
+        """Returns the expert of a key."""
+        return next(e for e in self.experts if expert_key(e.dataset, e.task) == key)
 
 
 def _load(module: M, path: Path, sha256: str) -> M:

@@ -159,49 +159,68 @@ def _exits(mask: Tensor, start: Shape, grid: Shape) -> list[Click]:
 
 
 class _Canvas:
-    """Weighted sum of the logits of overlapping windows, over a whole grid."""
+    """Weighted sum of the logits of overlapping windows, over the box that they cover: grids may be very large."""
 
     def __init__(self, grid: Shape, size: int) -> None:
-        self._grid = grid
-        self._sum = torch.zeros(grid)
-        self._weight = torch.zeros(grid)
+        self._grid = np.array(grid, dtype=np.int64)
+        self._size = size
+        self._low = self._high = np.zeros(3, dtype=np.int64)
+        self._sum = self._weight = torch.zeros(0, 0, 0)
         # A tent along each axis: the middle of a window knows best, its faces least.
         ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / (size / 2 + 0.5)
         self._tent = ramp[:, None, None] * ramp[None, :, None] * ramp[None, None, :]
 
-    def _boxes(self, start: Shape, size: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        inside = [(max(0, s), max(0, min(n, s + size))) for s, n in zip(start, self._grid, strict=True)]
-        grid = tuple(slice(low, high) for low, high in inside)
-        window = tuple(slice(low - s, high - s) for (low, high), s in zip(inside, start, strict=True))
-        return grid, window
+    def _boxes(self, start: Shape) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Returns the box of a window in the canvas, which grows to hold it, and the part of the window in the grid."""
+        first = np.array(start, dtype=np.int64)
+        low, high = np.maximum(first, 0), np.minimum(first + self._size, self._grid)
+        self._grow(low, high)
+        return _box(low - self._low, high - self._low), _box(low - first, high - first)
+
+    def _grow(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> None:
+        if self._sum.numel():
+            low, high = np.minimum(low, self._low), np.maximum(high, self._high)
+        if (low == self._low).all() and (high == self._high).all():
+            return
+        old = _box(self._low - low, self._high - low)
+        total, weight = torch.zeros((2, *(high - low).tolist()))
+        if self._sum.numel():
+            total[old], weight[old] = self._sum, self._weight
+        self._low, self._high, self._sum, self._weight = low, high, total, weight
 
     def add(self, logits: Tensor, start: Shape) -> None:
-        grid, window = self._boxes(start, logits.shape[0])
-        self._sum[grid] += (logits * self._tent)[window]
-        self._weight[grid] += self._tent[window]
+        canvas, window = self._boxes(start)
+        self._sum[canvas] += (logits * self._tent)[window]
+        self._weight[canvas] += self._tent[window]
 
     def logits(self, start: Shape) -> Tensor:
         """Returns the blended logits of a window, `OFF` outside the grid."""
-        size = self._tent.shape[0]
-        grid, window = self._boxes(start, size)
-        out = torch.full((size, size, size), OFF)
-        out[window] = torch.where(self._weight[grid] > 0, self._sum[grid] / self._weight[grid].clamp(min=1e-6), OFF)
+        canvas, window = self._boxes(start)
+        out = torch.full((self._size,) * 3, OFF)
+        out[window] = self._blended(canvas)
         return out
 
     def agrees(self, logits: Tensor, start: Shape) -> bool:
         """Says whether a window's mask and what is known have a Dice of at least `_AGREEMENT` where they overlap."""
-        grid, window = self._boxes(start, logits.shape[0])
-        known = self._weight[grid] > 0
-        old, new = (self._sum[grid] > 0) & known, (logits[window] > 0) & known
+        canvas, window = self._boxes(start)
+        known = self._weight[canvas] > 0
+        old, new = (self._sum[canvas] > 0) & known, (logits[window] > 0) & known
         total = int(old.sum()) + int(new.sum())
         return total > 0 and 2 * int((old & new).sum()) / total >= _AGREEMENT
 
     def answer(self, windows: tuple[Shape, ...]) -> Answer:
-        seen = torch.nonzero(self._weight > 0)
-        if len(seen) == 0:
-            return Answer(logits=torch.zeros(0, 0, 0), start=(0, 0, 0), grid=self._grid, windows=windows)
-        low, high = seen.min(dim=0).values.tolist(), (seen.max(dim=0).values + 1).tolist()
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        weight = self._weight[box]
-        logits = torch.where(weight > 0, self._sum[box] / weight.clamp(min=1e-6), OFF)
-        return Answer(logits=logits, start=(low[0], low[1], low[2]), grid=self._grid, windows=windows)
+        """Returns the blended logits of the box around the windows that were added."""
+        low = np.maximum(np.min(windows, axis=0), 0)
+        high = np.minimum(np.max(windows, axis=0) + self._size, self._grid)
+        x, y, z = (int(side) for side in low)
+        grid = (int(self._grid[0]), int(self._grid[1]), int(self._grid[2]))
+        logits = self._blended(_box(low - self._low, high - self._low))
+        return Answer(logits=logits, start=(x, y, z), grid=grid, windows=windows)
+
+    def _blended(self, canvas: tuple[slice, ...]) -> Tensor:
+        weight = self._weight[canvas]
+        return torch.where(weight > 0, self._sum[canvas] / weight.clamp(min=1e-6), OFF)
+
+
+def _box(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[slice, ...]:
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))

@@ -54,7 +54,7 @@ class DenseLessons(nn.Module):
 
     def _recognition(self, cells: Tensor, structures: Tensor, rng: np.random.Generator) -> Tensor:
         """Cross-entropy of the structure; rarer ones weigh more, by the root of how often the batch shows them."""
-        logits = self.structure(cells)
+        logits: Tensor = self.structure(cells)
         step = structures.shape[1] // logits.shape[1]
         x, y, z = (int(first) for first in rng.integers(step, size=3))
         shown = structures[:, x::step, y::step, z::step].flatten().long()
