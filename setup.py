@@ -42,6 +42,7 @@ setup(
         "blosc2",
         "connected-components-3d",
         "matplotlib",
+        "nibabel",
         "numpy",
         "pydantic>=2",
         "safetensors",
@@ -52,7 +53,6 @@ setup(
         "test": [
             "hypothesis",
             "mypy",
-            "nibabel",
             "pytest",
             "pytest-xdist",
             "ruff",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
 from sammoe_pipeline.intact import require_length, require_sound_gzip
+from sammoe_pipeline.sheared import read_sheared
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -32,11 +33,13 @@ class Header:
         shape: voxels along (x, y, z) of the file's own axes.
         affine: 4 x 4, voxel index (x, y, z) to millimetres in RAS+.
         dtype: name of the stored number type, such as "float32".
+        moved_voxels: how far squaring axes that are not at right angles moved the farthest corner; 0 for other files.
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
     dtype: str
+    moved_voxels: float = 0.0
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -81,11 +84,18 @@ def read_header(path: Path, *, channels: int = 1) -> Header:
     """
     import SimpleITK
 
-    reader = _open(path, channels)
+    reader = _open(path)
+    if reader is None:
+        size, dtype, grid, _ = read_sheared(path, voxels=False)
+        _require_channels(path, size, 1, channels)
+        return Header(
+            shape=(size[0], size[1], size[2]), affine=grid.affine, dtype=dtype, moved_voxels=grid.moved_voxels
+        )
     size = reader.GetSize()
+    _require_channels(path, size, reader.GetNumberOfComponents(), channels)
     return Header(
         shape=(size[0], size[1], size[2]),
-        affine=_affine(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()),
+        affine=_affine(path, reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection()),
         dtype=_number_type(SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())),
     )
 
@@ -151,7 +161,8 @@ def to_simpleitk(volume: Volume) -> SimpleITK.Image:
     return image
 
 
-def _open(path: Path, channels: int) -> SimpleITK.ImageFileReader:
+def _open(path: Path) -> SimpleITK.ImageFileReader | None:
+    """Reads a file's header; None where SimpleITK refuses its axes."""
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -159,8 +170,9 @@ def _open(path: Path, channels: int) -> SimpleITK.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
+        if "orthonormal" in str(error):
+            return None
         raise _unreadable(path, error) from error
-    _require_channels(path, reader.GetSize(), reader.GetNumberOfComponents(), channels)
     if reader.HasMetaDataKey("vox_offset"):
         bits = math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix"))
         require_length(path, int(float(reader.GetMetaData("vox_offset"))) + bits // 8)
@@ -170,25 +182,35 @@ def _open(path: Path, channels: int) -> SimpleITK.ImageFileReader:
 def _read(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
     import SimpleITK
 
-    reader = _open(path, channels)
+    reader = _open(path)
     if path.name.lower().endswith(".nii.gz"):
         require_sound_gzip(path)
+    if reader is None:
+        size, _, grid, voxels = read_sheared(path, voxels=True)
+        _require_channels(path, size, 1, channels)
+        return np.asarray(voxels), grid.affine
+    _require_channels(path, reader.GetSize(), reader.GetNumberOfComponents(), channels)
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     # SimpleITK's arrays are (z, y, x) or (channel, z, y, x).
     data = SimpleITK.GetArrayFromImage(image).T
-    return data, _affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    return data, _affine(path, image.GetOrigin(), image.GetSpacing(), image.GetDirection())
 
 
-def _affine(origin: Any, spacing: Any, direction: Any) -> NDArray[np.float64]:
+def _affine(path: Path, origin: Any, spacing: Any, direction: Any) -> NDArray[np.float64]:
     dimensions = len(origin)
     affine = np.eye(4)
     axes = np.array(direction, dtype=np.float64).reshape(dimensions, dimensions) * np.array(spacing, dtype=np.float64)
     # A fourth axis counts channels and has no place in space.
     affine[:3, :3] = axes[:3, :3]
     affine[:3, 3] = origin[:3]
+    if not np.isfinite(affine).all() or not (np.linalg.norm(affine[:3, :3], axis=0) > 0).all():
+        raise UnreadableFileError(
+            f"{path} does not say where it lies: its header has NaN, infinite or zero origin, spacing or directions. "
+            f"Mend the header, or download the file again."
+        )
     return np.asarray(_LPS_TO_RAS @ affine, dtype=np.float64)
 
 
@@ -214,9 +236,4 @@ def _unreadable(path: Path, error: RuntimeError) -> UnreadableFileError:
     if not path.exists():
         return UnreadableFileError(f"{path} does not exist.")
     reason = str(error).strip().splitlines()[-1].strip()
-    if "orthonormal" in reason:
-        return UnreadableFileError(
-            f"{path} has axes that are not at right angles to each other. Resample it onto an orthogonal grid, or mend "
-            f"the affine in its header."
-        )
     return UnreadableFileError(f"{path} cannot be read as an image ({reason}). Copy or download the file again.")
