@@ -118,6 +118,9 @@ class FoundationCard(Artefact):
     """Voxels a side of the input."""
     normalisation: Literal["positive", "equalised"]
     """Name in `sammoe_pipeline.preprocessing.NORMALISATIONS`."""
+    prompt_history: Literal["all"] = "all"
+    """Which clicks each decoding gets beside the previous logits: all so far, as in the public inference. A card that
+    wants another history is refused, since its foundation would be prompted in a way that it does not know."""
     trained_on: tuple[str, ...]
     """Datasets whose cases it has seen, as `DatasetXXX_Name: class, class, ...`."""
     sha256: str

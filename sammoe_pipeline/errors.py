@@ -40,6 +40,10 @@ class ArtefactError(SammoeError):
     """A JSON file that passes between stages is missing, broken, of another schema, or belongs to something else."""
 
 
+class DownloadError(SammoeError):
+    """A file could not be fetched, or arrived damaged."""
+
+
 class WorkerDiedError(SammoeError):
     """The system ended a worker process, usually because memory ran out."""
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from sammoe_pipeline.artefacts import Configuration, FoundationCard, sha256_of
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
-from sammoe_pipeline.paths import FOUNDATION_JSON, FOUNDATION_WEIGHTS, FOUNDATIONS
+from sammoe_pipeline.foundation_weights import require_fit
+from sammoe_pipeline.paths import FOUNDATION_JSON, FOUNDATION_WEIGHTS, FOUNDATIONS, safe_name
+from sammoe_pipeline.published_foundations import PUBLISHED
 
 if TYPE_CHECKING:
     import torch
@@ -62,11 +64,26 @@ class Foundation:
         except ValueError as error:
             raise ArtefactError(f"{self.folder / FOUNDATION_JSON}: {error}") from error
         state = {name: value.float() for name, value in load_file(self.weights).items()}
-        try:
-            model.load_state_dict(state, strict=True, assign=True)
-        except RuntimeError as error:
-            raise ArtefactError(f"{self.weights} does not fit builder '{self.card.builder}': {error}") from error
+        require_fit(state, model.state_dict(), path=self.weights, builder=self.card.builder)
+        model.load_state_dict(state, strict=True, assign=True)
         return model.requires_grad_(False).eval().to(device)
+
+    def verify(self) -> SamMed3D:
+        """Loads the network with every check that loading makes, and looks at every value.
+
+        Raises:
+            ArtefactError: as in `load_model`, or a value is not finite.
+        """
+        import torch
+
+        model = self.load_model()
+        strange = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+        if strange:
+            raise ArtefactError(
+                f"{self.weights} has values that are NaN or infinite, in {strange[0]} and {len(strange) - 1} other "
+                f"weights. Its training went wrong: take an earlier checkpoint."
+            )
+        return model
 
 
 def find_foundation(name: str | None, results: Path) -> Foundation:
@@ -80,17 +97,51 @@ def find_foundation(name: str | None, results: Path) -> Foundation:
     Raises:
         UsageError: there is none of that name; the message lists those there are.
     """
-    wanted = name or os.environ.get(DEFAULT_VARIABLE) or "tiny"
-    places = [results / FOUNDATIONS, _BUNDLED]
-    candidates = [Path(wanted).expanduser(), *(place / wanted for place in places)]
+    wanted = name or default_foundation()
+    candidates = [Path(wanted).expanduser(), *(place / wanted for place in _places(results))]
     for folder in candidates:
         if (folder / FOUNDATION_JSON).is_file():
             return Foundation(card=FoundationCard.load(folder / FOUNDATION_JSON), folder=folder)
-    known = sorted(card.parent.name for place in places for card in place.glob(f"*/{FOUNDATION_JSON}"))
+    asked = f"--foundation {wanted!r}" if name else f"{DEFAULT_VARIABLE}={wanted}"
+    if wanted in PUBLISHED:
+        raise UsageError(f"{asked}: it is not installed. Install it with: sammoe_foundation download {wanted}")
+    known = sorted({folder.name for folder in foundation_folders(results)} | set(PUBLISHED))
     raise UsageError(
-        f"--foundation {wanted!r}: there is no such foundation.{did_you_mean(wanted, known)} Known: "
-        f"{', '.join(known) or 'none'}; or give a folder that holds {FOUNDATION_JSON}."
+        f"{asked}: there is no such foundation.{did_you_mean(wanted, known)} Known: {', '.join(known)}; or give a "
+        f"folder that holds {FOUNDATION_JSON}."
     )
+
+
+def default_foundation() -> str:
+    """Returns the name or folder of the foundation that serves where none is given."""
+    return os.environ.get(DEFAULT_VARIABLE) or "tiny"
+
+
+def foundation_folders(results: Path) -> list[Path]:
+    """Returns the folders of all foundations, those under `results` first; one that is being written is left out."""
+    cards = (card for place in _places(results) for card in sorted(place.glob(f"[!.]*/{FOUNDATION_JSON}")))
+    return [card.parent for card in cards]
+
+
+def new_foundation_folder(name: str, results: Path) -> Path:
+    """Returns the folder of a foundation that is to be installed.
+
+    Raises:
+        UsageError: a foundation, or its folder, has that name already, or it is not fit to be a folder's name.
+    """
+    if name != safe_name(name):
+        raise UsageError(f"--name {name!r}: a name has letters, digits, '_' and '-' only, such as {safe_name(name)}.")
+    for place in _places(results):
+        if (place / name).exists():
+            raise UsageError(
+                f"{place / name} exists already and is never overwritten. Give another --name"
+                + ("." if place == _BUNDLED else ", or remove that folder first.")
+            )
+    return results / FOUNDATIONS / name
+
+
+def _places(results: Path) -> list[Path]:
+    return [results / FOUNDATIONS, _BUNDLED]
 
 
 def check_hash(path: Path, sha256: str) -> None:

@@ -17,14 +17,14 @@ NNUNET_RAW = "nnUNet_raw"
 
 DATASET_JSON = "dataset.json"
 PATIENTS_JSON = "patients.json"
-CONVERSION_REPORT = "conversion_report.json"
+CONVERSION_REPORT, CONVERSION_PROGRESS = "conversion_report.json", ".conversion"
 IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS = "imagesTr", "labelsTr", "imagesTs", "labelsTs"
 FINGERPRINT_JSON = "dataset_fingerprint.json"
 SPLITS_JSON = "splits_final.json"
 GT_SEGMENTATIONS = "gt_segmentations"
 PLAN_JSON = "sammoe_plan.json"
 
-FOUNDATIONS = "foundations"
+FOUNDATIONS, DOWNLOADS = "foundations", ".downloads"
 FOUNDATION_JSON, FOUNDATION_WEIGHTS = "foundation.json", "weights.safetensors"
 EXPERT_JSON, EXPERT_WEIGHTS = "expert.json", "expert.safetensors"
 LOCATOR, LOCATOR_JSON, LOCATOR_WEIGHTS = "locator", "locator.json", "locator.safetensors"
@@ -61,26 +61,36 @@ def find_folders(
     Raises:
         UsageError: a root is an existing file.
     """
-    home = _folder(os.environ.get(HOME)) or Path.home() / "sammoe"
-
-    def root(flag: str | None, variable: str, *others: str) -> Path:
-        for value, origin in [(flag, "flag"), *((os.environ.get(name), name) for name in (variable, *others))]:
-            if folder := _folder(value):
-                if origin in others:
-                    logger.warning("%s is not set: using %s=%s", variable, origin, folder)
-                break
-        else:
-            folder = home / variable
-            logger.warning("%s is not set: using %s (set %s or %s to choose another)", variable, folder, variable, HOME)
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{variable}={folder} is a file. Set {variable} to a folder.")
-        if create:
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
     return Folders(
-        raw=root(raw, RAW, NNUNET_RAW), preprocessed=root(preprocessed, PREPROCESSED), results=root(results, RESULTS)
+        raw=_root(raw, RAW, NNUNET_RAW, create=create),
+        preprocessed=_root(preprocessed, PREPROCESSED, create=create),
+        results=find_results(results, create=create),
     )
+
+
+def find_results(results: str | None = None, *, create: bool = True) -> Path:
+    """Finds the results root alone, as `find_folders` does.
+
+    Raises:
+        UsageError: it is an existing file.
+    """
+    return _root(results, RESULTS, create=create)
+
+
+def _root(flag: str | None, variable: str, *others: str, create: bool) -> Path:
+    for value, origin in [(flag, "flag"), *((os.environ.get(name), name) for name in (variable, *others))]:
+        if folder := _folder(value):
+            if origin in others:
+                logger.warning("%s is not set: using %s=%s", variable, origin, folder)
+            break
+    else:
+        folder = (_folder(os.environ.get(HOME)) or Path.home() / "sammoe") / variable
+        logger.warning("%s is not set: using %s (set %s or %s to choose another)", variable, folder, variable, HOME)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{variable}={folder} is a file. Set {variable} to a folder.")
+    if create:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _folder(value: str | None) -> Path | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sammoe_pipeline.atomic import atomic_path, write_bytes, write_text
+from sammoe_pipeline.atomic import atomic_folder, atomic_path, write_bytes, write_text
 
 
 def test_a_finished_file_is_alone_in_its_place(tmp_path: Path) -> None:
@@ -39,3 +39,27 @@ def test_the_temporary_name_keeps_the_ending_and_is_hidden(tmp_path: Path) -> No
         assert temporary.name.endswith("case.nii.gz")
         assert temporary.name.startswith(".")
         assert temporary.parent == tmp_path
+
+
+def test_a_finished_folder_is_alone_in_its_place(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "new" / "model") as temporary:
+        (temporary / "weights").touch()
+        assert not (tmp_path / "new" / "model").exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"]
+    assert (tmp_path / "new" / "model" / "weights").is_file()
+
+
+@pytest.mark.parametrize("interruption", [ValueError, KeyboardInterrupt])
+def test_a_folder_that_failed_leaves_nothing(tmp_path: Path, interruption: type[BaseException]) -> None:
+    with pytest.raises(interruption), atomic_folder(tmp_path / "model") as temporary:
+        (temporary / "weights").touch()
+        raise interruption
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").touch()
+    with pytest.raises(OSError, match="model"), atomic_folder(tmp_path / "model") as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "old"]

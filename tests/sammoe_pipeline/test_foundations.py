@@ -7,7 +7,14 @@ from safetensors.torch import load_file, save_file
 
 from sammoe_pipeline.artefacts import FoundationCard, sha256_of
 from sammoe_pipeline.errors import ArtefactError, UsageError
-from sammoe_pipeline.foundations import DEFAULT_VARIABLE, Foundation, check_hash, find_foundation
+from sammoe_pipeline.foundations import (
+    DEFAULT_VARIABLE,
+    Foundation,
+    check_hash,
+    find_foundation,
+    foundation_folders,
+    new_foundation_folder,
+)
 from sammoe_pipeline.model import build_sam_med3d
 from sammoe_pipeline.paths import FOUNDATION_JSON, FOUNDATIONS
 
@@ -99,3 +106,46 @@ def test_unknown_foundation_lists_those_there_are(copied: Foundation, tmp_path: 
 def test_native_configuration_is_the_cards(nano_foundation: Foundation) -> None:
     native, card = nano_foundation.native, FoundationCard.load(nano_foundation.folder / FOUNDATION_JSON)
     assert (native.name, native.spacing_mm, native.patch_size) == ("native", card.spacing_mm, card.patch_size)
+
+
+def test_unknown_foundation_of_the_environment_is_blamed_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEFAULT_VARIABLE, "nanno")
+    with pytest.raises(UsageError, match=f"{DEFAULT_VARIABLE}=nanno: there is no such"):
+        find_foundation(None, tmp_path)
+
+
+def test_published_foundation_that_is_not_installed_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="sammoe_foundation download sam_med3d_turbo"):
+        find_foundation("sam_med3d_turbo", tmp_path)
+
+
+def test_installed_foundations_are_listed_before_bundled_ones(copied: Foundation, tmp_path: Path) -> None:
+    assert [folder.name for folder in foundation_folders(tmp_path)] == ["nano", "tiny"]
+
+
+def test_foundation_that_is_being_written_is_not_listed(copied: Foundation, tmp_path: Path) -> None:
+    copied.folder.rename(copied.folder.with_name(".123-nano"))
+    assert [folder.name for folder in foundation_folders(tmp_path)] == ["tiny"]
+
+
+def test_new_foundation_goes_under_results(tmp_path: Path) -> None:
+    assert new_foundation_folder("mine", tmp_path) == tmp_path / FOUNDATIONS / "mine"
+
+
+def test_verified_network_is_the_loaded_one(nano_foundation: Foundation) -> None:
+    verified, loaded = nano_foundation.verify().state_dict(), nano_foundation.load_model().state_dict()
+    assert all(torch.equal(verified[name], value) for name, value in loaded.items())
+
+
+def test_values_that_are_not_finite_are_found(copied: Foundation) -> None:
+    weights = load_file(copied.weights)
+    weights["image_encoder.pos_embed"][0, 1, 2, 3, 0] = torch.inf
+    with pytest.raises(ArtefactError, match=r"NaN or infinite, in image_encoder\.pos_embed"):
+        _rewrite(copied, weights).verify()
+
+
+def test_card_of_another_prompt_history_is_refused(copied: Foundation) -> None:
+    path = copied.folder / FOUNDATION_JSON
+    path.write_text(path.read_text().replace('"prompt_history": "all"', '"prompt_history": "newest"'))
+    with pytest.raises(ArtefactError, match="prompt_history"):
+        FoundationCard.load(path)

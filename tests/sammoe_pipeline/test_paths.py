@@ -12,6 +12,7 @@ from sammoe_pipeline.paths import (
     dataset_folder_name,
     find_dataset,
     find_folders,
+    find_results,
     safe_name,
 )
 
@@ -86,6 +87,13 @@ def test_quotes_and_spaces_around_a_folder_do_not_count(
 def test_an_empty_variable_is_an_unset_one(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.setenv("sammoe_raw", "")
     assert find_folders(create=False).raw == tmp_path / "user" / "sammoe" / "sammoe_raw"
+
+
+@pytest.mark.usefixtures("environment")
+def test_results_alone_speak_of_no_other_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert find_results(create=False) == tmp_path / "user" / "sammoe" / "sammoe_results"
+    assert [message.split()[0] for message in caplog.messages] == ["sammoe_results"]
 
 
 def test_a_file_is_no_folder(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
