@@ -12,6 +12,7 @@ COMMANDS = {
     "sammoe_train_gate": "sammoe_pipeline.cli:train_gate",
     "sammoe_predict": "sammoe_pipeline.cli:predict",
     "sammoe_evaluate": "sammoe_pipeline.cli:evaluate",
+    "sammoe_foundation": "sammoe_pipeline.cli_foundation:main",
     "sammoe_demo": "sammoe_pipeline.demo:main",
 }
 
@@ -41,6 +42,7 @@ setup(
         "SimpleITK",
         "blosc2",
         "connected-components-3d",
+        "huggingface_hub",
         "matplotlib",
         "nibabel",
         "numpy",

@@ -14,11 +14,14 @@ import pytest
 from dataset_conversion.registry import FORMATS, PHANTOMS
 
 HEAVY = {
-    "SimpleITK", "batchgenerators", "blosc2", "matplotlib", "monai", "nnunetv2", "pandas", "safetensors",
-    "scipy", "skimage", "torch",
+    "SimpleITK", "batchgenerators", "blosc2", "huggingface_hub", "matplotlib", "medim", "monai", "nnunetv2", "pandas",
+    "safetensors", "scipy", "skimage", "torch",
 }  # fmt: skip
 HELP_SECONDS = 0.3
-CONVERT = "sammoe_convert_dataset"
+SUBCOMMANDS = {
+    "sammoe_convert_dataset": (*FORMATS, *PHANTOMS),
+    "sammoe_foundation": ("list", "download", "convert", "verify"),
+}
 _REPORT = """
 import sys, time
 from {module} import {function}
@@ -95,8 +98,9 @@ def test_every_option_is_documented_and_no_other(
     commands: dict[str, str], answers: dict[str, list[Help]], documented: dict[str, set[str]]
 ) -> None:
     real = {command: options_in(answer[0].text) for command, answer in answers.items()}
-    for name in (*FORMATS, *PHANTOMS):  # each has options of its own
-        real[CONVERT] |= options_in(ask_for_help(CONVERT, commands[CONVERT], name).text)
+    for command, words in SUBCOMMANDS.items():  # each has options of its own
+        for word in words:
+            real[command] |= options_in(ask_for_help(command, commands[command], word).text)
     assert documented == real
 
 
