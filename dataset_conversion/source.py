@@ -1,82 +1,104 @@
-"""What a format says of a public dataset, and the walking of folders that formats share."""
+"""What a format says of a public dataset: which files make a case, and what its labels mean."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from sammoe_pipeline.errors import UsageError
-from sammoe_pipeline.verify import CaseFiles
+BACKGROUND = "background"
+IGNORE = "ignore"
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label map, or the mask of one class.
+
+    Attributes:
+        path: the file.
+        meaning: of a label map, the class of each value beside 0; of a mask, the class of every voxel that is not 0.
+            None is a label map whose values nobody has named: the classes are then called after them.
+    """
+
+    path: Path
+    meaning: Mapping[int, str] | str | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one case, which must share a grid.
+
+    Attributes:
+        name: of the case.
+        images: one file a channel, or one 4D file with all channels along its fourth axis.
+        labels: a label map, or several files of which each later one is painted over the earlier ones; none for a case
+            without labels.
+        patient: whom the case shows, where several cases can show one patient.
+        test: belongs to the dataset's own test set, and so never to training, even if it has labels.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    labels: tuple[LabelFile, ...] = ()
+    patient: str | None = None
+    test: bool = False
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a network may learn from it."""
+        return bool(self.labels) and not self.test
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong.
+
+    Attributes:
+        text: one sentence with the file, the value and the remedy.
+        case: whose fault it is; None where leaving out a case would not help.
+    """
+
+    text: str
+    case: str | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A public dataset as downloaded: its cases, its channels and what its labels mean.
+    """A public dataset as downloaded: its cases, its channels and its classes.
 
     Attributes:
         channels: names of the images of a case, in order.
-        labels: class of each value in the label maps; 0 is background. Values with the same class become one.
-        cases: labelled cases and, without a label, test cases.
+        classes: in the order of their numbers; empty where values that nobody has named are still to be looked up.
+        cases: labelled cases, and cases without labels to predict on.
         faults: what the format found amiss, such as unpaired files; reported together with everything else.
-        description: what it shows, in words.
+        left_out: reason why, by case, where a format knows that a case is of no use.
+        description: what the dataset shows, in words.
         licence: as the dataset gives it.
         reference: who made it, or where it comes from.
         release: the dataset's version, where it has one.
+        empty_is_unlabelled: a label map without any foreground means that nobody has labelled the case.
+        verbatim: fields of `dataset.json` to take over as they are, such as regions of nnU-Net; the values of labels
+            are then kept too.
     """
 
     channels: tuple[str, ...]
-    labels: dict[int, str]
-    cases: tuple[CaseFiles, ...]
-    faults: tuple[str, ...]
-    description: str
-    licence: str
-    reference: str
+    classes: tuple[str, ...]
+    cases: tuple[Case, ...]
+    faults: tuple[Fault, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    licence: str = "not stated"
+    reference: str = "not stated"
     release: str | None = None
+    empty_is_unlabelled: bool = False
+    verbatim: Mapping[str, Any] | None = None
 
 
-def find_root(folder: Path, landmark: str) -> Path:
-    """Finds where a dataset begins: `folder` itself, or the one folder within that an archive wrapped around it.
+def classes_of(meaning: Mapping[int, str]) -> tuple[str, ...]:
+    """Returns the classes of a label map in the order of their values.
 
-    Args:
-        folder: what the user named.
-        landmark: file or folder that lies at the dataset's root.
-
-    Raises:
-        UsageError: there is no such folder, or it holds the landmark nowhere or several times.
+    >>> classes_of({20: "kidney", 3: "liver", 21: "kidney"})
+    ('liver', 'kidney')
     """
-    if folder.is_file():
-        raise UsageError(f"-i {folder} is a file. Extract it, and give the folder that comes out.")
-    if not folder.is_dir():
-        raise UsageError(f"-i {folder}: there is no such folder.")
-    if (folder / landmark).exists():
-        return folder
-    inside = [path for path in sorted(folder.iterdir()) if is_visible(path) and (path / landmark).exists()]
-    if len(inside) == 1:
-        return inside[0]
-    if inside:
-        names = ", ".join(path.name for path in inside)
-        raise UsageError(f"-i {folder} holds several datasets: {names}. Give the folder of one of them.")
-    raise UsageError(f"-i {folder} has no {landmark}, and no folder in it has. Is it this format's dataset?")
-
-
-def is_visible(path: Path) -> bool:
-    """Tells whether a name is the dataset's own: archives leave `._x`, `.DS_Store` and `__MACOSX` beside it."""
-    return not path.name.startswith((".", "_"))
-
-
-def pair_by_name(images: dict[str, Path], labels: dict[str, Path]) -> tuple[list[CaseFiles], list[str]]:
-    """Pairs one image with one label map of the same name.
-
-    Args:
-        images: by name.
-        labels: by name.
-
-    Returns:
-        The pairs, by name, and one sentence for each image or label map that is alone.
-    """
-    faults = [
-        f"{images[name]} has no label map. Add it, or remove the image." for name in sorted(images - labels.keys())
-    ]
-    faults += [f"{labels[name]} has no image. Add it, or remove the label." for name in sorted(labels - images.keys())]
-    both = sorted(images.keys() & labels.keys())
-    return [CaseFiles(name=name, images=(images[name],), label=labels[name]) for name in both], faults
+    return tuple(dict.fromkeys(meaning[value] for value in sorted(meaning) if meaning[value] != BACKGROUND))

@@ -4,14 +4,16 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 
 from dataset_conversion import conversion
-from dataset_conversion.conversion import convert, number_classes
-from dataset_conversion.msd import read_source
+from dataset_conversion.conversion import Options, convert
+from dataset_conversion.formats.msd import read_source
+from dataset_conversion.source import LabelFile
 from sammoe_pipeline.errors import DatasetFaultsError
 from sammoe_pipeline.image_io import Volume, read_header, read_volume, write_volume
 from sammoe_pipeline.verify import verify_raw_dataset
@@ -19,8 +21,8 @@ from sammoe_pipeline.verify import verify_raw_dataset
 MakeTask = Callable[..., Path]
 
 
-def run(task: Path, target: Path, workers: int = 1) -> None:
-    convert(read_source(task), target, converter="a test", workers=workers)
+def run(task: Path, target: Path, **options: Any) -> None:
+    convert(read_source(task), target, converter="a test", options=Options(**options))
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def times(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_result_is_a_sound_dataset(make_task: MakeTask, target: Path, workers: int) -> None:
-    run(make_task(channels=2, tests=1), target, workers)
+    run(make_task(channels=2, tests=1), target, workers=workers)
     verify_raw_dataset(target)
     assert sorted(path.name for path in (target / "imagesTr").iterdir())[:2] == [
         "box_2_0000.nii.gz",
@@ -77,15 +79,16 @@ def test_gaps_between_label_values_are_closed(make_task: MakeTask, target: Path)
     label = read_volume(task / "labelsTr" / "box_2.nii.gz")
     for path in (task / "labelsTr").glob("box*"):
         write_volume(path, Volume(data=label.data * 10, affine=label.affine))
-    source = replace(read_source(task), labels={20: "core", 10: "rim"})
-    convert(source, target, converter="a test", workers=1)
+    source = read_source(task)
+    cases = [
+        replace(case, labels=tuple(LabelFile(file.path, {20: "core", 10: "rim"}) for file in case.labels))
+        for case in source.cases
+    ]
+    source = replace(source, classes=("rim", "core"), cases=tuple(cases))
+    convert(source, target, converter="a test", options=Options())
     labels = json.loads((target / "dataset.json").read_text())["labels"]
     assert labels == {"background": 0, "rim": 1, "core": 2}
     np.testing.assert_array_equal(read_volume(target / "labelsTr" / "box_2.nii.gz").data, label.data)
-
-
-def test_values_of_one_class_are_joined_in_the_order_of_values() -> None:
-    assert number_classes({20: "kidney", 3: "liver", 21: "kidney", 30: "cyst"}) == {"liver": 1, "kidney": 2, "cyst": 3}
 
 
 def test_a_label_with_a_noisy_header_gets_the_grid_of_its_image(make_task: MakeTask, target: Path) -> None:
@@ -107,12 +110,12 @@ def test_files_of_other_formats_are_rewritten(make_task: MakeTask, target: Path)
     source = read_source(task)
     cases = []
     for case in source.cases:
-        assert case.label is not None
-        image, label = (path.with_name(path.name.replace(".nii.gz", ".mha")) for path in (case.images[0], case.label))
-        write_volume(image, read_volume(case.images[0]))
-        write_volume(label, read_volume(case.label))
-        cases.append(replace(case, images=(image,), label=label))
-    convert(replace(source, cases=tuple(cases)), target, converter="a test", workers=1)
+        files = (case.images[0], case.labels[0].path)
+        image, label = (path.with_name(path.name.replace(".nii.gz", ".mha")) for path in files)
+        write_volume(image, read_volume(files[0]))
+        write_volume(label, read_volume(files[1]))
+        cases.append(replace(case, images=(image,), labels=(LabelFile(label, case.labels[0].meaning),)))
+    convert(replace(source, cases=tuple(cases)), target, converter="a test", options=Options())
     verify_raw_dataset(target)
 
 
@@ -141,17 +144,14 @@ def test_converting_again_leaves_equal_files_alone(make_task: MakeTask, target: 
 def test_what_is_missing_or_broken_is_written_again(make_task: MakeTask, target: Path) -> None:
     task = make_task(channels=2)
     run(task, target)
-    before = times(target)
+    before = {path: path.read_bytes() for path in target.rglob("*.nii.gz")}
+    kept = (target / "imagesTr" / "box_4_0001.nii.gz").stat().st_mtime_ns
     (target / "imagesTr" / "box_2_0001.nii.gz").unlink()
     (target / "labelsTr" / "box_3.nii.gz").write_bytes(b"half a fi")
     run(task, target)
     verify_raw_dataset(target)
-    after = times(target)
-    assert {name for name in before if after[name] != before[name]} == {
-        "imagesTr/box_2_0001.nii.gz",
-        "labelsTr/box_3.nii.gz",
-        "dataset.json",
-    }
+    assert {path: path.read_bytes() for path in target.rglob("*.nii.gz")} == before
+    assert (target / "imagesTr" / "box_4_0001.nii.gz").stat().st_mtime_ns == kept
 
 
 def test_a_change_of_the_source_is_followed(make_task: MakeTask, target: Path) -> None:
@@ -164,6 +164,7 @@ def test_a_change_of_the_source_is_followed(make_task: MakeTask, target: Path) -
     run(task, target)
     assert {name for name, time in times(target).items() if before[name] != time} == {
         "labelsTr/box_3.nii.gz",
+        "conversion_report.json",
         "dataset.json",
     }
     assert read_volume(target / "labelsTr" / "box_3.nii.gz").data.max() == 1
@@ -180,7 +181,7 @@ def test_an_interrupted_update_does_not_look_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(conversion, "_write_dataset_json", stop)
+        patch.setattr(conversion, "write_description", stop)
         with pytest.raises(KeyboardInterrupt):
             run(task, target)
     assert not (target / "dataset.json").exists()
