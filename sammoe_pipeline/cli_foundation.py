@@ -115,8 +115,8 @@ def _list(arguments: argparse.Namespace) -> None:
         if name not in there_already:
             sys.stdout.write(f"{name} (to download: sammoe_foundation download {name})\n")
             _write_lines(
-                network=f"{published.builder} at {published.spacing_mm:g} mm",
-                weights=f"{published.megabytes} MB",
+                network=f"{published.builder}, {published.patch_size} voxels a side at {published.spacing_mm:g} mm",
+                weights=f"{published.megabytes} MB, checked against the hub's SHA-256",
                 licence=published.licence,
                 source=f"{published.repository}, {published.file}",
                 trained_on=_shortened(published.trained_on),

@@ -15,6 +15,7 @@ class PublishedFoundation:
         file: within the repository.
         builder: name in `sammoe_pipeline.model.BUILDERS`.
         spacing_mm: native isotropic spacing.
+        patch_size: voxels a side of the input.
         normalisation: name in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
         trained_on: datasets whose cases it has seen, as its authors call them.
         licence: of the weights, an SPDX identifier.
@@ -25,6 +26,7 @@ class PublishedFoundation:
     file: str
     builder: str
     spacing_mm: float
+    patch_size: int
     normalisation: Literal["positive", "equalised"]
     trained_on: tuple[str, ...]
     licence: str
@@ -46,6 +48,7 @@ PUBLISHED: dict[str, PublishedFoundation] = {
         file="sam_med3d_turbo.pth",
         builder="vit_b",
         spacing_mm=1.5,
+        patch_size=128,
         normalisation="positive",
         trained_on=("SA-Med3D-140K", *_TURBO_DATASETS.split()),
         licence="Apache-2.0",

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,7 +55,7 @@ def test_list_shows_bundled_and_downloadable_foundations(tmp_path: Path, capsys:
     assert "tiny, 48 voxels a side at 3 mm" in bundled
     assert "SHA-256 " in bundled
     assert re.search(r"trained on Dataset\d+_\w+, Dataset\d+_\w+", bundled)
-    for words in ("vit_b at 1.5 mm", "402 MB", "Apache-2.0", "SA-Med3D-140K", "and 42 more"):
+    for words in ("vit_b, 128 voxels a side at 1.5 mm", "402 MB", "Apache-2.0", "SA-Med3D-140K", "and 42 more"):
         assert words in published
 
 
@@ -122,18 +125,20 @@ def test_convert_without_its_file_names_it(tmp_path: Path, capsys: pytest.Captur
     assert "none.pth does not exist" in capsys.readouterr().err
 
 
-def test_download_asks_the_hub_of_the_environment(
-    nano_foundation: Foundation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+def test_download_asks_the_hub_of_the_environment(tmp_path: Path) -> None:
+    code = "import sys; from sammoe_pipeline.cli_foundation import main; sys.exit(main())"
     with serve(HubServer(repository="none/none", file="none", content=b"")) as hub:
-        # Read from HF_ENDPOINT when the package is first imported.
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        assert run(tmp_path, "download", "sam_med3d_turbo") == 1
-        assert hub.requests[0][1] == "/blueyo0/SAM-Med3D/resolve/main/sam_med3d_turbo.pth"
-    assert "could not be downloaded" in capsys.readouterr().err
+        # In a process of its own, since the variable is read when the hub's package is first imported.
+        done = subprocess.run(
+            [sys.executable, "-c", code, "download", "sam_med3d_turbo", "--results", str(tmp_path)],
+            env={**os.environ, "HF_ENDPOINT": hub.endpoint, "NO_PROXY": "127.0.0.1,localhost"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "/blueyo0/SAM-Med3D/resolve/main/sam_med3d_turbo.pth" in [path for _, path, _ in hub.requests]
+    assert done.returncode == 1
+    assert f"{hub.endpoint}/blueyo0/SAM-Med3D/resolve/main/sam_med3d_turbo.pth could not be downloaded" in done.stderr
 
 
 def test_verify_without_a_name_takes_the_default(

@@ -87,4 +87,4 @@ def test_what_is_said_of_published_foundations_fits_their_networks() -> None:
         with torch.device("meta"):
             model = build_sam_med3d(published.builder)
         size = sum(4 * value.numel() for value in model.state_dict().values())
-        assert published.megabytes == round(size / 1e6)
+        assert (published.patch_size, published.megabytes) == (model.patch_size, round(size / 1e6))
