@@ -37,7 +37,7 @@ setup(
     },
     entry_points={"console_scripts": [f"{name} = {function}" for name, function in COMMANDS.items()]},
     install_requires=[
-        "torch",
+        "torch>=2.5",
         "nnunetv2>=2.8.1,<2.9",
         "SimpleITK",
         "blosc2",
