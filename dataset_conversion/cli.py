@@ -26,7 +26,13 @@ _DESCRIPTION = """\
 Turn a public dataset, as downloaded, into the raw format of nnU-Net v2, or make a dataset of phantoms.
 The whole source is checked before anything is written. Run again, the command does only what is missing."""
 
-_FORMAT_FLAGS: dict[str, dict[str, Any]] = {}
+_FORMAT_FLAGS: dict[str, dict[str, Any]] = {
+    "names": {"type": Path, "metavar": "FILE", "help": "table of values and names: CSV, TSV, JSON or ITK-SNAP's"},
+    "image": {"nargs": "+", "metavar": "FILE", "help": "name of the image in each case's folder, one a channel"},
+    "label": {"nargs": "+", "metavar": "FILE", "help": "name of the label map in each case's folder, or of masks"},
+    "year": {"choices": ("2023", "2024"), "help": "of the challenge, where no folder's name says it"},
+    "dataset": {"metavar": "NAME", "help": "which dataset, such as ct_WORD"},
+}
 """Flags that only some formats have, by name."""
 
 _EXAMPLES = """\
@@ -72,7 +78,8 @@ def _run(words: list[str]) -> None:
 
 def _convert(arguments: argparse.Namespace, raw: Path) -> bool:
     """Converts a dataset; returns whether anything was to be written."""
-    from dataset_conversion.conversion import Options, carry_out, describe, plan_conversion
+    from dataset_conversion.conversion import carry_out
+    from dataset_conversion.preparation import Options, describe, plan_conversion
     from dataset_conversion.selection import Selection, parse_merges
 
     chosen = FORMATS[arguments.format]

@@ -4,81 +4,21 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dataset_conversion.description import write_description, write_if_other
-from dataset_conversion.files import FILE_ENDING
-from dataset_conversion.headers import check_headers
-from dataset_conversion.labels import values_in
 from dataset_conversion.placing import place, remove
+from dataset_conversion.preparation import SUBJECT, Options, Plan, plan_conversion
 from dataset_conversion.report import ConversionReport, ConvertedCase, SkippedCase, earlier_cases
-from dataset_conversion.selection import Numbering, Selection, number_classes
-from dataset_conversion.source import Case, Fault, LabelFile, Source
+from dataset_conversion.source import Fault, Source
 from dataset_conversion.staging import CaseJob, stage
-from sammoe_pipeline.errors import DatasetFaultsError, UsageError
+from sammoe_pipeline.errors import DatasetFaultsError
 from sammoe_pipeline.parallel import run_jobs
-from sammoe_pipeline.paths import (
-    CONVERSION_PROGRESS,
-    CONVERSION_REPORT,
-    IMAGES_TR,
-    IMAGES_TS,
-    LABELS_TR,
-    LABELS_TS,
-    safe_name,
-)
-from sammoe_pipeline.raw_dataset import visible_volumes
+from sammoe_pipeline.paths import CONVERSION_PROGRESS, CONVERSION_REPORT
 
 logger = logging.getLogger(__name__)
-
-SUBJECT = "The source cannot be converted"
-_GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user wants of a conversion.
-
-    Attributes:
-        selection: which classes.
-        channels: names in place of the format's; None keeps these.
-        only_with_foreground: leave out labelled cases in which no wanted class occurs.
-        link: symbolic links to files that need no change, in place of copies.
-        skip_faulty: go on without cases that have faults.
-        workers: processes.
-    """
-
-    selection: Selection = field(default_factory=Selection)
-    channels: tuple[str, ...] | None = None
-    only_with_foreground: bool = False
-    link: bool = False
-    skip_faulty: bool = False
-    workers: int = 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A conversion that headers have been checked for.
-
-    Attributes:
-        source: what the format read, with every label value named.
-        folder: of the new dataset.
-        options: what the user wants.
-        numbering: of the classes.
-        jobs: cases whose headers are in order.
-        targets: files of all cases, relative to the dataset's folder.
-        faults: what was found so far.
-    """
-
-    source: Source
-    folder: Path
-    options: Options
-    numbering: Numbering
-    jobs: tuple[CaseJob, ...]
-    targets: frozenset[str]
-    faults: tuple[Fault, ...]
 
 
 def convert(source: Source, folder: Path, *, converter: str, options: Options) -> None:
@@ -99,58 +39,6 @@ def convert(source: Source, folder: Path, *, converter: str, options: Options) -
         UsageError: an option does not fit the source.
     """
     carry_out(plan_conversion(source, folder, options), converter=converter)
-
-
-def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
-    """Checks all that can be told from names and headers.
-
-    Raises:
-        DatasetFaultsError: the source does not say what channels and classes it has, so nothing more can be checked.
-        UsageError: an option does not fit the source.
-    """
-    unnamed = any(label.meaning is None for case in source.cases for label in case.labels)
-    if source.faults and not (source.channels and (source.classes or unnamed)):
-        raise DatasetFaultsError(SUBJECT, [fault.text for fault in source.faults])
-    source, faults = _name_values(source, options.workers)
-    source = _rename_channels(source, options.channels)
-    numbering = _number(source, options.selection)
-    cases, more = _safe_cases(source)
-    faults += [*source.faults, *more]
-    if not any(case.labels for case in cases):
-        faults.append(
-            Fault("there is no case with a label map. Is this the right folder, and was it extracted completely?")
-        )
-    channels = len(source.channels)
-    headers = run_jobs(
-        check_headers, [(case, channels) for case in cases], workers=options.workers, description="Checking headers"
-    )
-    jobs = [
-        CaseJob(
-            case=case,
-            channels=channels,
-            numbering=numbering,
-            headers=found,
-            folder=folder,
-            only_with_foreground=options.only_with_foreground,
-            empty_is_unlabelled=source.empty_is_unlabelled,
-            write=True,
-        )
-        for case, found in zip(cases, headers, strict=True)
-    ]
-    faults += [Fault(text, job.case.name) for job in jobs for text in job.headers.faults]
-    faults += _strange_files(folder, jobs)
-    faulty = {fault.case for fault in faults}
-    sound = tuple(job for job in jobs if job.case.name not in faulty)
-    faults += _lack_of_space(folder, sound, options)
-    return Plan(
-        source=source,
-        folder=folder,
-        options=options,
-        numbering=numbering,
-        jobs=sound,
-        targets=frozenset(target for job in jobs for target in job.targets),
-        faults=tuple(faults),
-    )
 
 
 def carry_out(plan: Plan, *, converter: str) -> None:
@@ -180,27 +68,6 @@ def carry_out(plan: Plan, *, converter: str) -> None:
         _clear(progress)
         raise DatasetFaultsError(SUBJECT, [fault.text for fault in faults])
     _write(plan, jobs, known, faults, converter)
-
-
-def describe(plan: Plan) -> str:
-    """Returns what a conversion would write, for `--dry-run`.
-
-    Raises:
-        DatasetFaultsError: faults are known already that would end it.
-    """
-    if any(fault.case is None or not plan.options.skip_faulty for fault in plan.faults):
-        raise DatasetFaultsError(SUBJECT, [fault.text for fault in plan.faults])
-    kept = "link" if plan.options.link else "copy"
-    lines = [f"{plan.folder}", "classes:"]
-    lines += [f"  {number} {name}" for name, number in plan.numbering.classes.items()]
-    for job in plan.jobs:
-        lines += [f"{kept if target in job.sources else 'make'} {target}" for target in job.targets]
-    lines += [f"skip {name}" for name in dict.fromkeys(fault.case for fault in plan.faults)]
-    lines += [f"leave out {name}: {reason}" for name, reason in plan.source.left_out.items()]
-    training = sum(job.case.is_training for job in plan.jobs)
-    size = sum(job.headers.bytes_needed for job in plan.jobs) / _GIB
-    lines.append(f"{training} labelled cases, {len(plan.jobs) - training} test cases, about {size:.2f} GiB as copies")
-    return "\n".join(lines) + "\n"
 
 
 def _write(
@@ -244,93 +111,6 @@ def _log(folder: Path, jobs: list[CaseJob], report: ConversionReport, changes: i
     ):
         if number:
             logger.warning("%d %s: see %s", number, words, folder / CONVERSION_REPORT)
-
-
-def _name_values(source: Source, workers: int) -> tuple[Source, list[Fault]]:
-    """Looks up the values of label maps that nobody has named."""
-    unnamed = [(case.name, label.path) for case in source.cases for label in case.labels if label.meaning is None]
-    if not unnamed:
-        return source, []
-    found = run_jobs(
-        values_in, [path for _, path in unnamed], workers=workers, description="Finding label values", unit="file"
-    )
-    faults = [Fault(text, name) for (name, _), text in zip(unnamed, found, strict=True) if isinstance(text, str)]
-    values = sorted({value for listed in found if not isinstance(listed, str) for value in listed})
-    meaning = {value: f"class_{value}" for value in values}
-    faulty = {fault.case for fault in faults}
-
-    def named(case: Case) -> Case:
-        labels = (LabelFile(label.path, meaning if label.meaning is None else label.meaning) for label in case.labels)
-        return replace(case, labels=tuple(labels))
-
-    cases = tuple(named(case) for case in source.cases if case.name not in faulty)
-    return replace(source, cases=cases, classes=(*source.classes, *meaning.values())), faults
-
-
-def _rename_channels(source: Source, names: tuple[str, ...] | None) -> Source:
-    if names is None:
-        return source
-    if len(names) != len(source.channels):
-        raise UsageError(
-            f"--channels names {len(names)}, but the source has {len(source.channels)}: {', '.join(source.channels)}."
-        )
-    return replace(source, channels=names)
-
-
-def _number(source: Source, selection: Selection) -> Numbering:
-    if source.verbatim is None:
-        return number_classes(source.classes, selection)
-    if selection != Selection():
-        raise UsageError(
-            "--classes, --merge and --split-sides cannot be used on a dataset with regions, whose classes are nested. "
-            "Convert it without them."
-        )
-    values = {value: int(value) for value in source.classes}
-    return Numbering(classes=values, source=values, right={})
-
-
-def _safe_cases(source: Source) -> tuple[list[Case], list[Fault]]:
-    """Makes file names of the names of cases; two that come out the same are faults."""
-    cases = [replace(case, name=safe_name(case.name)) for case in source.cases]
-    times = Counter(case.name for case in cases)
-    twice = {
-        Fault(f"{case.images[0]}: the case {case.name!r} exists {times[case.name]} times. Rename one.", case.name)
-        for case in cases
-        if times[case.name] > 1
-    }
-    return cases, sorted(twice, key=lambda fault: fault.text)
-
-
-def _strange_files(folder: Path, jobs: list[CaseJob]) -> list[Fault]:
-    expected = {folder / target for job in jobs for target in job.targets}
-    folders = (IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS)
-    there = [path for name in folders for path in visible_volumes(folder / name, FILE_ENDING)[0].values()]
-    strange = [path for path in there if path not in expected]
-    if not strange:
-        return []
-    return [
-        Fault(
-            f"{folder} exists and holds {len(strange)} file(s) that this source does not have, such as {strange[0]}. "
-            f"Remove the folder, or choose another ID (-d)."
-        )
-    ]
-
-
-def _lack_of_space(folder: Path, jobs: tuple[CaseJob, ...], options: Options) -> list[Fault]:
-    missing = [job for job in jobs if not all((folder / target).exists() for target in job.targets)]
-    needed = sum(
-        job.headers.bytes_needed for job in missing if not (options.link and len(job.sources) == len(job.targets))
-    )
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if needed <= free:
-        return []
-    return [
-        Fault(
-            f"{existing} has {free / _GIB:.1f} GiB free, and the dataset needs about {needed / _GIB:.1f}. Make room, "
-            f"use another --raw, or --link."
-        )
-    ]
 
 
 def _nothing_left(jobs: list[CaseJob], known: dict[str, ConvertedCase], faults: list[Fault]) -> Iterator[Fault]:

@@ -56,6 +56,6 @@ def _dataset_json(source: Source, numbering: Numbering, name: str, cases: Sequen
 
 
 def write_if_other(path: Path, content: str) -> None:
-    """Writes a text, unless it is there: an equal file keeps its time, which tells later stages that nothing changed."""
+    """Writes a text, unless it is there: the time of an equal file tells later stages that nothing changed."""
     if not path.is_file() or path.read_text(encoding="utf-8") != content:
         write_text(path, content)

@@ -67,12 +67,13 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
 
 
-def files_by_id(folder: Path, pattern: str) -> tuple[dict[str, Path], list[Fault]]:
+def files_by_id(folder: Path, pattern: str, *, name: str = "{}") -> tuple[dict[str, Path], list[Fault]]:
     """Lists the files of a folder by what the one group of a pattern catches in their names.
 
     Args:
         folder: may be missing.
         pattern: regular expression for whole names, such as `amos_(\\d+)\\.nii\\.gz`, read without regard to case.
+        name: of the case that a file belongs to, with `{}` in the place of the ID, for faults.
 
     Returns:
         Paths in natural order, and a fault for each file with an ID that another one has.
@@ -85,10 +86,37 @@ def files_by_id(folder: Path, pattern: str) -> tuple[dict[str, Path], list[Fault
         if match is None or not path.is_file():
             continue
         if match[1] in found:
-            faults.append(Fault(f"{path} and {found[match[1]].name} have the same ID. Remove one of them.", match[1]))
+            faults.append(same_id(path, found[match[1]], name.format(match[1])))
         else:
             found[match[1]] = path
     return found, faults
+
+
+def all_folders(folder: Path) -> list[Path]:
+    """Lists the visible folders below a folder, at any depth, in natural order; links are not followed."""
+    found = []
+    for path in subfolders(folder):
+        if not path.is_symlink():
+            found += [path, *all_folders(path)]
+    return found
+
+
+def all_files_by_id(folder: Path, pattern: str, *, name: str = "{}") -> tuple[dict[str, Path], list[Fault]]:
+    """Does what `files_by_id` does in a folder and in all below it."""
+    found: dict[str, Path] = {}
+    faults = []
+    for path in (folder, *all_folders(folder)):
+        files, twice = files_by_id(path, pattern, name=name)
+        faults += twice
+        for identifier, file in files.items():
+            if found.setdefault(identifier, file) != file:
+                faults.append(same_id(file, found[identifier], name.format(identifier)))
+    return found, faults
+
+
+def same_id(path: Path, other: Path, case: str) -> Fault:
+    """Returns the fault of two files that claim to be the same."""
+    return Fault(f"{path} and {other} have the same ID. Remove one of them.", case)
 
 
 def pair(
@@ -128,7 +156,22 @@ def alone(case: str, *, image: Path | None, label: Path | None) -> Fault:
 
 def unlabelled(images: Mapping[str, Path], *, name: str = "{}") -> list[Case]:
     """Makes test cases of images without labels."""
-    return [Case(name=name.format(identifier), images=(path,), test=True) for identifier, path in images.items()]
+    return held_out(images, {}, {}, name=name)
+
+
+def held_out(
+    images: Mapping[str, Path], labels: Mapping[str, Path], meaning: Mapping[int, str], *, name: str = "{}"
+) -> list[Case]:
+    """Makes test cases of images, with labels where there are some."""
+    return [
+        Case(
+            name=name.format(identifier),
+            images=(path,),
+            labels=(LabelFile(labels[identifier], meaning),) if identifier in labels else (),
+            test=True,
+        )
+        for identifier, path in images.items()
+    ]
 
 
 def without_role(name: str) -> str:

@@ -79,12 +79,13 @@ def read_sheared(path: Path, *, voxels: bool) -> tuple[tuple[int, ...], str, Squ
         UnreadableFileError: the file is broken, or its axes are farther from right angles than rounding explains.
     """
     import nibabel
+    from nibabel.filebasedimages import ImageFileError
 
     try:
         image = nibabel.load(path)
         grid = square(np.asarray(image.affine, dtype=np.float64), image.shape)
         data = np.asanyarray(image.dataobj) if voxels else None
-    except (OSError, EOFError, ValueError, np.linalg.LinAlgError, nibabel.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, np.linalg.LinAlgError, ImageFileError) as error:
         raise UnreadableFileError(
             f"{path} cannot be read as an image ({error}). Copy or download the file again."
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,21 @@ import numpy as np
 import pytest
 
 MakeTask = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def nnunet_in_threads() -> Iterator[None]:
+    """Lets nnU-Net's integrity check work in threads: the processes that it starts take seconds each time."""
+    from multiprocessing.pool import ThreadPool
+    from types import SimpleNamespace
+
+    from nnunetv2.experiment_planning import verify_dataset_integrity
+
+    with pytest.MonkeyPatch.context() as patch:
+        in_threads = SimpleNamespace(get_context=lambda _: SimpleNamespace(Pool=ThreadPool))
+        patch.setattr(verify_dataset_integrity, "multiprocessing", in_threads)
+        yield
+
 
 AFFINE = np.array([[-0.8, 0, 0, 30], [0, 0.8, 0, -20], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])
 

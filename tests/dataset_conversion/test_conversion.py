@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from dataset_conversion import conversion
-from dataset_conversion.conversion import Options, convert
+from dataset_conversion.conversion import convert
 from dataset_conversion.formats.msd import read_source
+from dataset_conversion.preparation import Options
 from dataset_conversion.source import LabelFile
 from sammoe_pipeline.errors import DatasetFaultsError
 from sammoe_pipeline.image_io import Volume, read_header, read_volume, write_volume

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dataset_conversion.conversion import Options, plan_conversion
 from dataset_conversion.formats.msd import read_source
+from dataset_conversion.preparation import Options, plan_conversion
 from sammoe_pipeline.errors import DatasetFaultsError
 
 MakeTask = Callable[..., Path]

@@ -1,0 +1,46 @@
+"""AMOS22 (Ji et al. 2022): abdominal CT and MR in the same folders, told apart by the number of the case.
+
+`amos22/{imagesTr, labelsTr, imagesVa, labelsVa, imagesTs}/amos_NNNN.nii.gz`; CT up to 500, MR above.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataset_conversion.source import Source, classes_of
+from dataset_conversion.tables import AMOS22
+from dataset_conversion.walking import files_by_id, find_root, pair, unlabelled
+from sammoe_pipeline.paths import IMAGES_TR, IMAGES_TS, LABELS_TR
+
+_NAME = r"amos_(\d+)\.nii\.gz"
+_LAST_CT = 500
+_CASE = "amos_{}"
+
+
+def read_source(folder: Path, *, modality: str) -> Source:
+    """Reads the cases of one modality; the labelled validation cases are training cases like others.
+
+    Args:
+        folder: `amos22`, or a folder around it.
+        modality: "CT" or "MRI".
+
+    Raises:
+        UsageError: this is no such folder.
+    """
+    root = find_root(folder, f"{IMAGES_TR}/amos_*")
+    found, faults = {}, []
+    for name in (IMAGES_TR, LABELS_TR, "imagesVa", "labelsVa", IMAGES_TS):
+        files, twice = files_by_id(root / name, _NAME, name=_CASE)
+        found[name] = {number: path for number, path in files.items() if (int(number) > _LAST_CT) == (modality != "CT")}
+        faults += twice
+    cases, unpaired = pair(found[IMAGES_TR], found[LABELS_TR], AMOS22, name=_CASE)
+    more, more_unpaired = pair(found["imagesVa"], found["labelsVa"], AMOS22, name=_CASE)
+    return Source(
+        channels=(modality,),
+        classes=classes_of(AMOS22),
+        cases=(*cases, *more, *unlabelled(found[IMAGES_TS], name=_CASE)),
+        faults=(*faults, *unpaired, *more_unpaired),
+        description=f"AMOS22: abdominal organs in {modality}",
+        licence="sources disagree: CC BY 4.0, or CC BY-NC",
+        reference="Ji et al., AMOS, NeurIPS 2022, amos22.grand-challenge.org",
+    )

@@ -1,0 +1,107 @@
+"""A folder a case, in which files are named by their role: `case_1/{image.nii.gz, label.nii.gz}`.
+
+The label is one label map, or several files with the mask of one class each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dataset_conversion.formats.paired import VOLUME
+from dataset_conversion.names import read_names
+from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
+from dataset_conversion.walking import files_by_id, find_root, require_folder, subfolders
+from sammoe_pipeline.errors import UsageError, did_you_mean
+
+_LABEL_WORDS = ("label", "seg", "mask", "gt", "parcellation", "annotation", "contour")
+
+
+def read_source(
+    folder: Path, *, image: list[str] | None = None, label: list[str] | None = None, names: Path | None = None
+) -> Source:
+    """Reads a folder a case.
+
+    Args:
+        folder: with the folders of cases in it, or a folder around it.
+        image: name of the image's file, or several, one a channel; found where there is only one that is no label.
+        label: name of the label map's file, or of several masks, each with the class that it is named after; found
+            where there is only one whose name has a word such as `seg` in it.
+        names: table of names of the values of the label map.
+
+    Raises:
+        UsageError: there are no such folders or files, or the names of files do not say which is which.
+    """
+    require_folder(folder)
+    root = find_root(folder, *(f"*/*{ending}" for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")))
+    found: dict[str, dict[str, Path]] = {}
+    faults: list[Fault] = []
+    for path in subfolders(root):
+        files, twice = files_by_id(path, VOLUME, name=path.name)
+        found[path.name] = files
+        faults += twice
+    roles = Counter(role for files in found.values() for role in files)
+    labels = _chosen(label, roles, "--label") or [_only_label(roles, root)]
+    images = _chosen(image, roles, "--image") or [_only_image(roles, labels, root)]
+    meaning = _meaning(labels, names)
+    cases: list[Case] = []
+    for case, files in found.items():
+        missing = [role for role in (*images, *(labels if len(labels) == 1 else ())) if role not in files]
+        if missing:
+            faults.append(
+                Fault(f"{root / case} has no {' and no '.join(missing)}. Add it, or remove the folder.", case)
+            )
+        else:
+            masks = tuple(LabelFile(files[role], meaning[role]) for role in labels if role in files)
+            cases.append(Case(name=case, images=tuple(files[role] for role in images), labels=masks, test=not masks))
+    table = meaning[labels[0]]
+    return Source(
+        channels=("image",) if len(images) == 1 else tuple(images),
+        classes=tuple(labels) if len(labels) > 1 else classes_of(table) if isinstance(table, Mapping) else (),
+        cases=tuple(cases),
+        faults=tuple(faults),
+        description=root.name,
+    )
+
+
+def _meaning(labels: Sequence[str], names: Path | None) -> dict[str, Mapping[int, str] | str | None]:
+    if len(labels) > 1:
+        if names:
+            raise UsageError("--names is for one label map; several --label files are masks, named after their files.")
+        return {label: label for label in labels}
+    return {labels[0]: read_names(names) if names else None}
+
+
+def _chosen(words: list[str] | None, roles: Counter[str], flag: str) -> list[str]:
+    chosen = [_without_ending(word) for word in words or ()]
+    for role in chosen:
+        if role not in roles:
+            raise UsageError(f"{flag} {role}: no case has such a file.{did_you_mean(role, roles)} {_there(roles)}")
+    return chosen
+
+
+def _without_ending(name: str) -> str:
+    for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".nhdr"):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _only_label(roles: Counter[str], root: Path) -> str:
+    found = [role for role in roles if any(word in role.lower() for word in _LABEL_WORDS)]
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(f"-i {root}: say with --label which file of a case is the label map. {_there(roles)}")
+
+
+def _only_image(roles: Counter[str], labels: Sequence[str], root: Path) -> str:
+    found = [role for role in roles if role not in labels]
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(f"-i {root}: say with --image which file of a case is the image. {_there(roles)}")
+
+
+def _there(roles: Counter[str]) -> str:
+    listed = ", ".join(f"{role} ({number} cases)" for role, number in roles.most_common(12))
+    return f"There are: {listed}."

@@ -1,0 +1,48 @@
+"""HaN-Seg (Podobnik et al. 2023): organs at risk of head and neck; a folder a case, the mask of one organ in each file.
+
+`set_1/case_NN/{case_NN_IMG_CT.nrrd, case_NN_OAR_<organ>.seg.nrrd}`. Masks lie on the CT; MR is not registered to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataset_conversion.formats.masks import mask_case, order_classes
+from dataset_conversion.source import Fault, Source
+from dataset_conversion.tables import HAN_SEG
+from dataset_conversion.walking import files_by_id, find_root, subfolders
+
+
+def read_source(folder: Path) -> Source:
+    """Reads the CT and the organs of each case; organs are numbered by a fixed table, since cases lack some.
+
+    Args:
+        folder: `set_1`, or a folder around it.
+
+    Raises:
+        UsageError: this is no such folder.
+    """
+    root = find_root(folder, "case_*/case_*_IMG_CT.nrrd", "case_*/case_*_OAR_*")
+    masks: dict[str, dict[str, Path]] = {}
+    images: dict[str, Path] = {}
+    faults = []
+    for path in subfolders(root):
+        masks[path.name], twice = files_by_id(path, rf"{path.name}_OAR_(.+)\.seg\.nrrd", name=path.name)
+        faults += twice
+        image = path / f"{path.name}_IMG_CT.nrrd"
+        if image.is_file():
+            images[path.name] = image
+        else:
+            faults.append(Fault(f"{path} has no {image.name}. Add it, or remove the folder.", path.name))
+        if not masks[path.name]:
+            faults.append(Fault(f"{path} has no {path.name}_OAR_....seg.nrrd. Add them, or remove it.", path.name))
+    classes = order_classes(masks, HAN_SEG)
+    return Source(
+        channels=("CT",),
+        classes=classes,
+        cases=tuple(mask_case(name, image, masks[name], classes) for name, image in images.items()),
+        faults=tuple(faults),
+        description="HaN-Seg: organs at risk of head and neck in CT",
+        licence="sources disagree: CC BY-ND, or CC BY-NC-ND",
+        reference="Podobnik et al., HaN-Seg, zenodo.org/records/7442914",
+    )

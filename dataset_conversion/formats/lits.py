@@ -1,0 +1,40 @@
+"""LiTS (Bilic et al. 2023): the liver and its tumours; `volume-N.nii`, `segmentation-N.nii`, `test-volume-N.nii`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataset_conversion.source import Source, classes_of
+from dataset_conversion.tables import LITS
+from dataset_conversion.walking import all_files_by_id, pair, require_folder, unlabelled
+from sammoe_pipeline.errors import UsageError
+
+_ENDING = r"-(\d+)\.nii(?:\.gz)?"
+_CASE, _TEST = "lits_{}", "lits_test_{}"
+
+
+def read_source(folder: Path) -> Source:
+    """Reads both training batches, in whatever folders they lie.
+
+    Args:
+        folder: around `volume-N.nii`.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    require_folder(folder)
+    images, faults = all_files_by_id(folder, f"volume{_ENDING}", name=_CASE)
+    labels, more = all_files_by_id(folder, f"segmentation{_ENDING}", name=_CASE)
+    tests, test_faults = all_files_by_id(folder, f"test-volume{_ENDING}", name=_TEST)
+    if not images:
+        raise UsageError(f"-i {folder} has no volume-N.nii at any depth. Is it LiTS, extracted?")
+    cases, unpaired = pair(images, labels, LITS, name=_CASE)
+    return Source(
+        channels=("CT",),
+        classes=classes_of(LITS),
+        cases=(*cases, *unlabelled(tests, name=_TEST)),
+        faults=(*faults, *more, *test_faults, *unpaired),
+        description="LiTS: liver and liver tumours in CT",
+        licence="CC BY-NC-ND 4.0",
+        reference="Bilic et al., The Liver Tumor Segmentation Benchmark, CodaLab competition 17094",
+    )

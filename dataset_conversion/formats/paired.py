@@ -1,0 +1,88 @@
+"""Two folders side by side, one of images and one of label maps, as many groups keep their data.
+
+A label map has the name of its image, or that name with another word for its role: `img_7` and `label_7`, `case_7` and
+`case_7_seg`. Images of several channels end in `_0000`, `_0001`, ....
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from dataset_conversion.formats.channels import group_channels, multichannel_cases
+from dataset_conversion.names import TABLE_ENDINGS, read_names
+from dataset_conversion.source import Fault, Source, classes_of
+from dataset_conversion.walking import files_by_id, find_root, is_visible, subfolders, without_role
+from sammoe_pipeline.errors import UsageError
+from sammoe_pipeline.paths import IMAGES_TR, LABELS_TR
+
+logger = logging.getLogger(__name__)
+
+VOLUME = r"(.+?)\.(?:nii\.gz|nii|nrrd|mha|mhd|nhdr)"
+_IMAGES = ("images", "image", "imgs", "img", "scans", "volumes", "imaging", IMAGES_TR.lower())
+_LABELS = ("labels", "label", "masks", "mask", "segmentations", "segmentation", "segs", "seg", "gt", LABELS_TR.lower())
+
+
+def read_source(folder: Path, *, names: Path | None = None) -> Source:
+    """Reads a folder of images and a folder of label maps.
+
+    Args:
+        folder: with both in it, or a folder around it.
+        names: table of names; by default the one table that lies beside the folders, if there is one.
+
+    Raises:
+        UsageError: there are no two such folders, or the table is none.
+    """
+    root = find_root(folder, *(f"{name}/*" for name in (*_LABELS, LABELS_TR)))
+    image_folder, label_folder = _the_folder(root, _IMAGES, "images"), _the_folder(root, _LABELS, "label maps")
+    table = names or _table_beside(root)
+    meaning = read_names(table) if table else None
+    logger.info("%s: names of classes from %s", root, table or "nowhere (--names gives them)")
+    files, faults = files_by_id(image_folder, VOLUME)
+    maps, more = files_by_id(label_folder, VOLUME)
+    groups, strange = group_channels(files)
+    # Only where every image ends in a channel's number are these numbers of channels.
+    if strange:
+        groups = {name: {0: path} for name, path in files.items()}
+    channels = max((len(group) for group in groups.values()), default=1)
+    paired, role_faults = _by_image(groups, maps)
+    cases, unpaired = multichannel_cases(groups, paired, meaning, channels=channels, test=False)
+    return Source(
+        channels=("image",) if channels == 1 else tuple(f"image_{channel}" for channel in range(channels)),
+        classes=classes_of(meaning) if meaning else (),
+        cases=tuple(cases),
+        faults=(*faults, *more, *role_faults, *unpaired),
+        description=root.name,
+    )
+
+
+def _the_folder(root: Path, names: tuple[str, ...], what: str) -> Path:
+    found = [path for path in subfolders(root) if path.name.lower() in names]
+    if len(found) != 1:
+        there = ", ".join(path.name for path in found) or "none"
+        raise UsageError(f"-i {root} must hold one folder of {what}, named one of {', '.join(names)}. It has {there}.")
+    return found[0]
+
+
+def _table_beside(root: Path) -> Path | None:
+    tables = [path for path in sorted(root.iterdir()) if path.suffix.lower() in TABLE_ENDINGS and is_visible(path)]
+    return tables[0] if len(tables) == 1 else None
+
+
+def _by_image(images: Mapping[str, object], maps: Mapping[str, Path]) -> tuple[dict[str, Path], list[Fault]]:
+    """Returns label maps by the name of their image."""
+    bare: dict[str, list[str]] = {}
+    for name in images:
+        bare.setdefault(without_role(name), []).append(name)
+    paired: dict[str, Path] = {}
+    faults = []
+    for name, path in maps.items():
+        candidates = [name] if name in images else bare.get(without_role(name), [name])
+        if len(candidates) > 1 or candidates[0] in paired:
+            faults.append(
+                Fault(f"{path} fits several images or shares its image with another label map. Rename it.", name)
+            )
+        else:
+            paired[candidates[0]] = path
+    return paired, faults

@@ -1,0 +1,70 @@
+"""TotalSegmentator, CT (Wasserthal et al. 2023) and MRI (Akinci D'Antonoli et al. 2025): a folder of masks a case.
+
+`sNNNN/{ct|mri}.nii.gz`, `sNNNN/segmentations/<class>.nii.gz`, and `meta.csv`, whose column `split` names the test set.
+Classes are told by file name and numbered in the order of the TotalSegmentator software.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from dataset_conversion.formats.masks import mask_case, missing_masks, order_classes
+from dataset_conversion.source import Fault, Source
+from dataset_conversion.tables import TOTALSEGMENTATOR_CT, TOTALSEGMENTATOR_MRI
+from dataset_conversion.walking import files_by_id, find_root, subfolders
+
+_IMAGE = {"CT": "ct.nii.gz", "MRI": "mri.nii.gz"}
+_CLASSES = {"CT": TOTALSEGMENTATOR_CT, "MRI": TOTALSEGMENTATOR_MRI}
+_LICENCE = {"CT": "CC BY 4.0", "MRI": "CC BY-NC-SA 2.0"}
+_MASKS = "segmentations"
+
+
+def read_source(folder: Path, *, modality: str) -> Source:
+    """Reads the dataset of one modality.
+
+    Args:
+        folder: with `sNNNN` in it, or a folder around it.
+        modality: "CT" or "MRI".
+
+    Raises:
+        UsageError: this is no such folder.
+    """
+    root = find_root(folder, f"s*/{_IMAGE[modality]}", f"s*/{_MASKS}")
+    masks: dict[str, dict[str, Path]] = {}
+    faults: list[Fault] = []
+    cases = {path.name: path for path in subfolders(root) if (path / _MASKS).is_dir()}
+    for name, path in cases.items():
+        masks[name], twice = files_by_id(path / _MASKS, r"(.+)\.nii\.gz", name=name)
+        faults += twice
+    classes = order_classes(masks, _CLASSES[modality])
+    for name, path in cases.items():
+        if not (path / _IMAGE[modality]).is_file():
+            faults.append(Fault(f"{path} has no {_IMAGE[modality]}. Download the case again, or remove it.", name))
+        faults += missing_masks(name, path / _MASKS, masks[name], classes)
+    splits, more = _splits(root / "meta.csv")
+    return Source(
+        channels=(modality,),
+        classes=classes,
+        cases=tuple(
+            mask_case(name, path / _IMAGE[modality], masks[name], classes, test=splits.get(name) == "test")
+            for name, path in cases.items()
+        ),
+        faults=(*faults, *more),
+        description=f"TotalSegmentator: {modality} of the whole body",
+        licence=_LICENCE[modality],
+        reference="Wasserthal et al., TotalSegmentator, github.com/wasserth/TotalSegmentator",
+        empty_is_unlabelled=modality == "MRI",
+    )
+
+
+def _splits(path: Path) -> tuple[dict[str, str], list[Fault]]:
+    """Reads the part of each case, train, val or test, from a table whose columns are separated by semicolons."""
+    if not path.is_file():
+        return {}, []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        return {}, [Fault(f"{path} cannot be read as a table ({error}). Download it again, or remove it.")]
+    return {str(row.get("image_id")): str(row.get("split")) for row in rows}, []
