@@ -63,7 +63,8 @@ def carry_out(plan: Plan, *, converter: str) -> None:
         if outcome.record:
             known[job.case.name] = outcome.record
     jobs = [job for job in plan.jobs if job.case.name in known and known[job.case.name].left_out is None]
-    faults += _nothing_left(jobs, known, faults)
+    if options.skip_faulty or not faults:
+        faults += _nothing_left(jobs, known)
     if any(fault.case is None or not options.skip_faulty for fault in faults):
         _clear(progress)
         raise DatasetFaultsError(SUBJECT, [fault.text for fault in faults])
@@ -113,12 +114,12 @@ def _log(folder: Path, jobs: list[CaseJob], report: ConversionReport, changes: i
             logger.warning("%d %s: see %s", number, words, folder / CONVERSION_REPORT)
 
 
-def _nothing_left(jobs: list[CaseJob], known: dict[str, ConvertedCase], faults: list[Fault]) -> Iterator[Fault]:
+def _nothing_left(jobs: list[CaseJob], known: dict[str, ConvertedCase]) -> Iterator[Fault]:
     training = [job for job in jobs if job.case.is_training]
     if not training and any(case.left_out for case in known.values()):
         yield Fault("no labelled case is left: no wanted class is in any. Ask for other classes.")
-    elif not training and not faults:
-        yield Fault("there is no labelled case to train on, only test cases. Is the training part missing?")
+    elif not training:
+        yield Fault("there is no labelled case to train on. Is the training part missing, or all of it faulty?")
     elif training and not any(known[job.case.name].foreground for job in training):
         yield Fault("all label maps are empty: there is nothing to learn. Check that the right files are labels.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,11 +77,9 @@ def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
     unnamed = any(label.meaning is None for case in source.cases for label in case.labels)
     if source.faults and not (source.channels and (source.classes or unnamed)):
         raise DatasetFaultsError(SUBJECT, [fault.text for fault in source.faults])
-    source, faults = _name_values(source, options.workers)
     source = _rename_channels(source, options.channels)
-    numbering = _number(source, options.selection)
-    cases, more = _safe_cases(source)
-    faults += [*source.faults, *more]
+    cases, faults = _safe_cases(source)
+    faults += source.faults
     if not any(case.labels for case in cases):
         faults.append(
             Fault("there is no case with a label map. Is this the right folder, and was it extracted completely?")
@@ -89,6 +88,12 @@ def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
     headers = run_jobs(
         check_headers, [(case, channels) for case in cases], workers=options.workers, description="Checking headers"
     )
+    faults += [Fault(text, case.name) for case, found in zip(cases, headers, strict=True) for text in found.faults]
+    if unnamed:
+        cases, classes, more = _name_values(cases, _faulty(faults), options.workers)
+        source = replace(source, classes=(*source.classes, *classes))
+        faults += more
+    numbering = _number(source, options.selection)
     jobs = [
         CaseJob(
             case=case,
@@ -102,9 +107,8 @@ def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
         )
         for case, found in zip(cases, headers, strict=True)
     ]
-    faults += [Fault(text, job.case.name) for job in jobs for text in job.headers.faults]
     faults += _strange_files(folder, jobs)
-    faulty = {safe_name(fault.case) for fault in faults if fault.case is not None}
+    faulty = _faulty(faults)
     sound = tuple(job for job in jobs if job.case.name not in faulty)
     faults += _lack_of_space(folder, sound, options)
     return Plan(
@@ -139,25 +143,37 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _name_values(source: Source, workers: int) -> tuple[Source, list[Fault]]:
-    """Looks up the values of label maps that nobody has named."""
-    unnamed = [(case.name, label.path) for case in source.cases for label in case.labels if label.meaning is None]
-    if not unnamed:
-        return source, []
+def _faulty(faults: Sequence[Fault]) -> set[str]:
+    """Returns the names of cases that have faults."""
+    return {safe_name(fault.case) for fault in faults if fault.case is not None}
+
+
+def _name_values(
+    cases: Sequence[Case], faulty: set[str], workers: int
+) -> tuple[list[Case], tuple[str, ...], list[Fault]]:
+    """Looks up the values of label maps that nobody has named, and names classes after them.
+
+    Returns:
+        The cases with every value named, the classes, and the faults of files that could not be read.
+    """
+    files = [
+        (case.name, label.path)
+        for case in cases
+        for label in case.labels
+        if label.meaning is None and case.name not in faulty
+    ]
     found = run_jobs(
-        values_in, [path for _, path in unnamed], workers=workers, description="Finding label values", unit="file"
+        values_in, [path for _, path in files], workers=workers, description="Finding label values", unit="file"
     )
-    faults = [Fault(text, name) for (name, _), text in zip(unnamed, found, strict=True) if isinstance(text, str)]
+    faults = [Fault(text, name) for (name, _), text in zip(files, found, strict=True) if isinstance(text, str)]
     values = sorted({value for listed in found if not isinstance(listed, str) for value in listed})
     meaning = {value: f"class_{value}" for value in values}
-    faulty = {fault.case for fault in faults}
 
     def named(case: Case) -> Case:
         labels = (LabelFile(label.path, meaning if label.meaning is None else label.meaning) for label in case.labels)
         return replace(case, labels=tuple(labels))
 
-    cases = tuple(named(case) for case in source.cases if case.name not in faulty)
-    return replace(source, cases=cases, classes=(*source.classes, *meaning.values())), faults
+    return [named(case) for case in cases], tuple(meaning.values()), faults
 
 
 def _rename_channels(source: Source, names: tuple[str, ...] | None) -> Source:

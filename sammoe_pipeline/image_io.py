@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
 from sammoe_pipeline.intact import require_length, require_sound_gzip
-from sammoe_pipeline.sheared import read_sheared
+from sammoe_pipeline.sheared import read_sheared, require_place
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -206,11 +206,7 @@ def _affine(path: Path, origin: Any, spacing: Any, direction: Any) -> NDArray[np
     # A fourth axis counts channels and has no place in space.
     affine[:3, :3] = axes[:3, :3]
     affine[:3, 3] = origin[:3]
-    if not np.isfinite(affine).all() or not (np.linalg.norm(affine[:3, :3], axis=0) > 0).all():
-        raise UnreadableFileError(
-            f"{path} does not say where it lies: its header has NaN, infinite or zero origin, spacing or directions. "
-            f"Mend the header, or download the file again."
-        )
+    require_place(path, affine)
     return np.asarray(_LPS_TO_RAS @ affine, dtype=np.float64)
 
 

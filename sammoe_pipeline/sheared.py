@@ -65,6 +65,19 @@ def square(affine: NDArray[np.float64], shape: tuple[int, ...]) -> SquaredGrid:
     return SquaredGrid(affine=squared, moved_voxels=float(moved), degrees_off=float(off))
 
 
+def require_place(path: Path, affine: NDArray[np.float64]) -> None:
+    """Checks that an affine (4 x 4) places a volume somewhere.
+
+    Raises:
+        UnreadableFileError: it has numbers that are none, or an axis without length.
+    """
+    if not np.isfinite(affine).all() or not np.linalg.norm(affine[:3, :3], axis=0).all():
+        raise UnreadableFileError(
+            f"{path} does not say where it lies: its header has NaN, infinite or zero origin, spacing or directions. "
+            f"Mend the header, or download the file again."
+        )
+
+
 def read_sheared(path: Path, *, voxels: bool) -> tuple[tuple[int, ...], str, SquaredGrid, NDArray[Any] | None]:
     """Reads a NIfTI file with squared axes.
 
@@ -83,7 +96,9 @@ def read_sheared(path: Path, *, voxels: bool) -> tuple[tuple[int, ...], str, Squ
 
     try:
         image = nibabel.load(path)
-        grid = square(np.asarray(image.affine, dtype=np.float64), image.shape)
+        affine = np.asarray(image.affine, dtype=np.float64)
+        require_place(path, affine)
+        grid = square(affine, image.shape)
         data = np.asanyarray(image.dataobj) if voxels else None
     except (OSError, EOFError, ValueError, np.linalg.LinAlgError, ImageFileError) as error:
         raise UnreadableFileError(
