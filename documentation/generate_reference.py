@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "reference" / "artefacts.md"
-PACKAGES = ("sammoe_pipeline", "planning")
+PACKAGES = ("sammoe_pipeline", "planning", "dataset_conversion")
 FILE, PART = "Artefact", "Record"
 INTRODUCTION = """\
 # JSON files, field by field
