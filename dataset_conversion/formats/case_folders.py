@@ -12,7 +12,7 @@ from pathlib import Path
 from dataset_conversion.formats.paired import VOLUME
 from dataset_conversion.names import read_names
 from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
-from dataset_conversion.walking import files_by_id, find_root, require_folder, subfolders
+from dataset_conversion.walking import files_by_id, find_root, require_folder, subfolders, without_role
 from sammoe_pipeline.errors import UsageError, did_you_mean
 
 _LABEL_WORDS = ("label", "seg", "mask", "gt", "parcellation", "annotation", "contour")
@@ -26,8 +26,8 @@ def read_source(
     Args:
         folder: with the folders of cases in it, or a folder around it.
         image: name of the image's file, or several, one a channel; found where there is only one that is no label.
-        label: name of the label map's file, or of several masks, each with the class that it is named after; found
-            where there is only one whose name has a word such as `seg` in it.
+        label: name of the label map's file, or of several masks, each named after its class (`liver`, `liver_mask`);
+            found where there is only one whose name has a word such as `seg` in it.
         names: table of names of the values of the label map.
 
     Raises:
@@ -56,9 +56,10 @@ def read_source(
             masks = tuple(LabelFile(files[role], meaning[role]) for role in labels if role in files)
             cases.append(Case(name=case, images=tuple(files[role] for role in images), labels=masks, test=not masks))
     table = meaning[labels[0]]
+    words = [word for word in meaning.values() if isinstance(word, str)]
     return Source(
         channels=("image",) if len(images) == 1 else tuple(images),
-        classes=tuple(labels) if len(labels) > 1 else classes_of(table) if isinstance(table, Mapping) else (),
+        classes=tuple(dict.fromkeys(words)) if words else classes_of(table) if isinstance(table, Mapping) else (),
         cases=tuple(cases),
         faults=tuple(faults),
         description=root.name,
@@ -69,7 +70,7 @@ def _meaning(labels: Sequence[str], names: Path | None) -> dict[str, Mapping[int
     if len(labels) > 1:
         if names:
             raise UsageError("--names is for one label map; several --label files are masks, named after their files.")
-        return {label: label for label in labels}
+        return {label: without_role(label) for label in labels}
     return {labels[0]: read_names(names) if names else None}
 
 

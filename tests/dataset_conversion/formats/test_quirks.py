@@ -1,0 +1,328 @@
+"""What is particular to a format: its traps, and what its converter does about them."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataset_conversion.registry import FORMATS
+from dataset_conversion.source import Case, Source
+from sammoe_pipeline.errors import UsageError
+from tests.dataset_conversion.miniatures import MINIATURES, label_map, mask, scan
+
+
+def read(name: str, folder: Path, **arguments: Any) -> Source:
+    entry = FORMATS[name]
+    source: Source = import_module(entry.module).read_source(folder, **entry.given, **arguments)
+    return source
+
+
+def case(source: Source, name: str) -> Case:
+    return next(found for found in source.cases if found.name == name)
+
+
+def faults(source: Source) -> str:
+    return "\n".join(fault.text for fault in source.faults)
+
+
+def make(name: str, folder: Path) -> Path:
+    return MINIATURES[name].make(folder)
+
+
+def test_totalsegmentator_numbers_unknown_masks_after_the_table(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("face", "liver", "spleen"):
+        mask(tmp_path / "s0001" / "segmentations" / f"{name}.nii.gz", 0)
+    scan(tmp_path / "s0001" / "ct.nii.gz")
+    assert read("totalsegmentator_ct", tmp_path).classes == ("spleen", "liver", "face")
+    assert "1 classes are not in the published table: face" in caplog.text
+
+
+def test_totalsegmentator_paints_cysts_over_kidneys(tmp_path: Path) -> None:
+    source = read("totalsegmentator_ct", make("totalsegmentator_ct", tmp_path))
+    order = [label.meaning for label in source.cases[0].labels]
+    assert order.index("kidney_left") < order.index("kidney_cyst_left")
+
+
+def test_totalsegmentator_names_cases_without_an_image(tmp_path: Path) -> None:
+    folder = make("totalsegmentator_ct", tmp_path)
+    (folder / "Totalsegmentator_dataset_v201" / "s0011" / "ct.nii.gz").unlink()
+    fault = read("totalsegmentator_ct", folder).faults[0]
+    assert (fault.case, "has no ct.nii.gz" in fault.text) == ("s0011", True)
+
+
+def test_totalsegmentator_needs_no_table_of_cases(tmp_path: Path) -> None:
+    folder = make("totalsegmentator_ct", tmp_path)
+    (folder / "Totalsegmentator_dataset_v201" / "meta.csv").unlink()
+    assert all(found.is_training for found in read("totalsegmentator_ct", folder).cases)
+
+
+def test_btcv_looks_for_both_names_of_the_test_folder(tmp_path: Path) -> None:
+    folder = make("btcv", tmp_path)
+    root = folder / "Abdomen" / "RawData"
+    (root / "Testing").rename(root / "Test")
+    assert case(read("btcv", folder), "btcv_0061").test
+
+
+def test_btcv_does_not_guess_between_raw_and_registered(tmp_path: Path) -> None:
+    folder = make("btcv", tmp_path)
+    shutil.copytree(folder / "Abdomen" / "RawData", folder / "Abdomen" / "RegData")
+    with pytest.raises(UsageError, match="holds several datasets: RawData, RegData"):
+        read("btcv", folder)
+
+
+def test_sppin_reads_t1_alone(tmp_path: Path) -> None:
+    source = read("sppin2023", make("sppin2023", tmp_path))
+    assert [path.name for path in case(source, "PT_06_20140512").images] == ["PT_06_T1_gd_20140514.nii"]
+
+
+def test_sppin_names_an_examination_without_t1(tmp_path: Path) -> None:
+    folder = make("sppin2023", tmp_path)
+    next(folder.rglob("PT_92_T1_gd_20171101.nii")).unlink()
+    fault = read("sppin2023", folder).faults[0]
+    assert (fault.case, "has no T1 image beside PT_92_NB" in fault.text) == ("PT_92_20171101", True)
+
+
+def test_sam_med3d_asks_which_dataset(tmp_path: Path) -> None:
+    folder = make("sam_med3d", tmp_path)
+    with pytest.raises(UsageError, match=r"several datasets: ct_WORD, mr_AMOS\. Choose one with --dataset"):
+        read("sam_med3d", folder)
+    with pytest.raises(UsageError, match=r"'ct_WRD' is none of .* Did you mean 'ct_WORD'"):
+        read("sam_med3d", folder, dataset="ct_WRD")
+
+
+def test_sam_med3d_joins_masks_of_a_case(tmp_path: Path) -> None:
+    source = read("sam_med3d", make("sam_med3d", tmp_path), dataset="ct_WORD")
+    assert [label.meaning for label in case(source, "word_2").labels] == ["adrenal", "liver"]
+    assert [label.meaning for label in case(source, "word_1").labels] == ["liver"]
+
+
+def test_sam_med3d_names_what_is_alone(tmp_path: Path) -> None:
+    folder = make("sam_med3d", tmp_path)
+    root = folder / "data" / "medical_preprocessed" / "liver" / "ct_WORD"
+    scan(root / "imagesTr" / "word_8.nii.gz")
+    mask(root / "labelsTr" / "word_9.nii.gz", 0)
+    source = read("sam_med3d", folder, dataset="ct_WORD")
+    assert {fault.case for fault in source.faults} == {"word_8", "word_9"}
+
+
+def test_kits_says_that_images_must_be_fetched(tmp_path: Path) -> None:
+    folder = make("kits23", tmp_path)
+    for path in folder.rglob("imaging.nii.gz"):
+        path.unlink()
+    with pytest.raises(UsageError, match="Fetch the images with KiTS23's own kits23_download_data"):
+        read("kits23", folder)
+
+
+def test_kits_names_a_single_missing_image(tmp_path: Path) -> None:
+    folder = make("kits23", tmp_path)
+    (folder / "dataset" / "case_00588" / "imaging.nii.gz").unlink()
+    assert "case_00588/segmentation.nii.gz has no image" in faults(read("kits23", folder))
+
+
+def test_lits_pairs_by_number_whatever_the_batch(tmp_path: Path) -> None:
+    folder = make("lits", tmp_path)
+    path = next(folder.rglob("segmentation-10.nii"))
+    path.rename(folder / path.name)
+    label = case(read("lits", folder), "lits_10").labels[0].path
+    assert label == folder / "segmentation-10.nii"
+
+
+def test_lits_names_files_of_one_number(tmp_path: Path) -> None:
+    folder = make("lits", tmp_path)
+    scan(folder / "again" / "volume-2.nii")
+    assert "have the same ID" in faults(read("lits", folder))
+
+
+def test_acdc_checks_the_frames_that_its_notes_name(tmp_path: Path) -> None:
+    folder = make("acdc", tmp_path)
+    for path in folder.rglob("patient090_frame11*"):
+        path.unlink()
+    assert "Info.cfg names frame 11 as ES" in faults(read("acdc", folder))
+
+
+def test_acdc_takes_no_series_for_a_frame(tmp_path: Path) -> None:
+    source = read("acdc", make("acdc", tmp_path))
+    assert not [path for found in source.cases for path in found.images if "4d" in path.name]
+
+
+@pytest.mark.parametrize("part", ["testing", "database"])
+def test_acdc_knows_its_test_cases_from_any_folder(tmp_path: Path, part: str) -> None:
+    make("acdc", tmp_path)
+    folder = next(tmp_path.rglob(part))
+    assert case(read("acdc", folder), "patient101_frame01").test
+
+
+def test_verse_remaps_the_thirteenth_vertebra(tmp_path: Path) -> None:
+    source = read("verse", make("verse", tmp_path))
+    assert source.cases[0].labels[0].meaning[28] == "vertebra_T13"  # type: ignore[index, call-overload]
+    assert source.classes[-1] == "vertebra_T13"
+
+
+def test_verse_says_which_distribution_it_reads(tmp_path: Path) -> None:
+    scan(tmp_path / "verse004" / "verse004.nii.gz")
+    with pytest.raises(UsageError, match="subject-based one is read, not the flat one of MICCAI"):
+        read("verse", tmp_path)
+
+
+def test_han_seg_numbers_organs_by_the_table_whatever_cases_lack(tmp_path: Path) -> None:
+    folder = make("han_seg", tmp_path)
+    for path in folder.rglob("case_01_OAR_A_Carotid_L.seg.nrrd"):
+        path.unlink()
+    assert read("han_seg", folder).classes[0] == "A_Carotid_L"
+
+
+def old_brats(folder: Path) -> Path:
+    root = folder / "RSNA_ASNR_MICCAI_BraTS2021_TrainingData" / "BraTS2021_00000"
+    for sequence in ("t1", "t1ce", "t2", "flair"):
+        scan(root / f"BraTS2021_00000_{sequence}.nii.gz")
+    label_map(root / "BraTS2021_00000_seg.nii.gz", [1, 2, 4])
+    return folder
+
+
+def test_brats_2021_has_its_own_values(tmp_path: Path) -> None:
+    source = read("brats", old_brats(tmp_path))
+    assert source.cases[0].labels[0].meaning == {1: "necrotic_tumor_core", 2: "edema", 4: "enhancing_tumor"}
+    assert [path.name.rsplit("_", 1)[1] for path in source.cases[0].images] == [
+        "t1.nii.gz",
+        "t1ce.nii.gz",
+        "t2.nii.gz",
+        "flair.nii.gz",
+    ]
+    assert source.cases[0].patient is None
+
+
+def test_brats_does_not_mix_years(tmp_path: Path) -> None:
+    old_brats(make("brats", tmp_path))
+    with pytest.raises(UsageError, match="cases of 2021 and of later years"):
+        read("brats", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "year", "classes"),
+    [("training_data1", None, 4), ("mirror", "2024", 4), ("mirror", "2023", 3), ("ASNR-MICCAI-BraTS2023-X", None, 3)],
+)
+def test_brats_takes_the_year_from_names_or_from_the_user(
+    tmp_path: Path, folder: str, year: str | None, classes: int
+) -> None:
+    make("brats", tmp_path)
+    next(tmp_path.glob("ASNR*")).rename(tmp_path / folder)
+    assert len(read("brats", tmp_path, **({"year": year} if year else {})).classes) == classes
+
+
+def test_brats_asks_for_the_year_where_nobody_says_it(tmp_path: Path) -> None:
+    make("brats", tmp_path)
+    next(tmp_path.glob("ASNR*")).rename(tmp_path / "mirror")
+    with pytest.raises(UsageError, match="Say --year 2023 or --year 2024"):
+        read("brats", tmp_path / "mirror")
+
+
+def test_brats_names_missing_sequences(tmp_path: Path) -> None:
+    folder = make("brats", tmp_path)
+    next(folder.rglob("BraTS-GLI-00006-000-t2f.nii.gz")).unlink()
+    assert "BraTS-GLI-00006-000 has no t2f" in faults(read("brats", folder))
+
+
+def test_brats_without_a_segmentation_is_a_test_case(tmp_path: Path) -> None:
+    folder = make("brats", tmp_path)
+    next(folder.rglob("BraTS-GLI-00006-000-seg.nii.gz")).unlink()
+    assert case(read("brats", folder), "BraTS-GLI-00006-000").test
+
+
+def test_paired_finds_label_maps_by_names_without_their_role(tmp_path: Path) -> None:
+    for number in (1, 2):
+        scan(tmp_path / "imgs" / f"img_{number}.nii.gz")
+        label_map(tmp_path / "masks" / f"mask_{number}.nii.gz", [1])
+    source = read("paired", tmp_path)
+    assert [(found.name, found.labels[0].path.name) for found in source.cases] == [
+        ("img_1", "mask_1.nii.gz"),
+        ("img_2", "mask_2.nii.gz"),
+    ]
+
+
+def test_paired_knows_numbered_channels(tmp_path: Path) -> None:
+    for channel in range(2):
+        scan(tmp_path / "images" / f"a_{channel:04d}.nii.gz")
+    label_map(tmp_path / "labels" / "a.nii.gz", [1])
+    source = read("paired", tmp_path)
+    assert source.channels == ("image_0", "image_1")
+    assert len(source.cases[0].images) == 2
+
+
+def test_paired_names_label_maps_that_fit_several_images(tmp_path: Path) -> None:
+    for name in ("a_img", "a_scan"):
+        scan(tmp_path / "images" / f"{name}.nii.gz")
+    label_map(tmp_path / "labels" / "a_seg.nii.gz", [1])
+    assert "fits several images" in faults(read("paired", tmp_path))
+
+
+def test_paired_leaves_the_choice_between_tables_to_the_user(tmp_path: Path) -> None:
+    folder = make("paired", tmp_path)
+    (folder / "other.csv").write_text("label,name\n1,one\n4,four\n7,seven\n")
+    assert read("paired", folder).classes == ()
+    assert read("paired", folder, names=folder / "other.csv").classes == ("one", "four", "seven")
+
+
+def test_case_folders_takes_several_masks(tmp_path: Path) -> None:
+    scan(tmp_path / "a" / "t2.nii.gz")
+    for index, name in enumerate(("liver_mask", "tumor_mask")):
+        mask(tmp_path / "a" / f"{name}.nii.gz", index)
+    source = read("case_folders", tmp_path, label=["liver_mask.nii.gz", "tumor_mask"])
+    assert source.classes == ("liver", "tumor")
+    assert [label.meaning for label in source.cases[0].labels] == ["liver", "tumor"]
+
+
+def test_case_folders_takes_several_channels(tmp_path: Path) -> None:
+    for name in ("t1", "t2"):
+        scan(tmp_path / "a" / f"{name}.nii.gz")
+    label_map(tmp_path / "a" / "seg.nii.gz", [1])
+    source = read("case_folders", tmp_path, image=["t1", "t2"])
+    assert source.channels == ("t1", "t2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, r"say with --image which file .* There are: seg \(1 cases\), t1 \(1 cases\), t2 \(1 cases\)"),
+        ({"label": ["sg.nii.gz"]}, "--label sg: no case has such a file. Did you mean 'seg'"),
+        ({"label": ["seg", "t1"], "names": Path("x.csv")}, "--names is for one label map"),
+    ],
+)
+def test_case_folders_says_what_it_needs(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    for name in ("t1", "t2"):
+        scan(tmp_path / "a" / f"{name}.nii.gz")
+    label_map(tmp_path / "a" / "seg.nii.gz", [1])
+    with pytest.raises(UsageError, match=message):
+        read("case_folders", tmp_path, **arguments)
+
+
+def test_case_folders_names_folders_that_lack_a_file(tmp_path: Path) -> None:
+    folder = make("case_folders", tmp_path)
+    next(folder.rglob("parcellation.nii.gz")).unlink()
+    assert "has no parcellation" in faults(read("case_folders", folder))
+
+
+def test_nnunet_v1_names_images_without_a_channel(tmp_path: Path) -> None:
+    root = make("nnunet_v1", tmp_path)
+    scan(root / "imagesTr" / "a_2.nii.gz")
+    (root / "imagesVal" / "v_1_0001.nii.gz").unlink()
+    found = faults(read("nnunet_v1", root))
+    assert "a_2.nii.gz does not end in a channel's number" in found
+    assert "case v_1 has v_1_0000.nii.gz; 2 channel(s)" in found
+
+
+def test_flare_reads_tuning_cases_without_a_folder_of_images(tmp_path: Path) -> None:
+    folder = make("flare22", tmp_path)
+    shutil.move(str(folder / "Tuning" / "images"), folder / "Validation")
+    (folder / "Tuning").rmdir()
+    assert case(read("flare22", folder), "FLARETs_0001").test
+
+
+def test_segthor_takes_the_training_folder_alone(tmp_path: Path) -> None:
+    folder = make("segthor", tmp_path)
+    assert [found.name for found in read("segthor", folder / "train").cases] == ["Patient_01", "Patient_40"]
