@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dataset_conversion.description import write_description, write_if_other
 from dataset_conversion.placing import place, remove
-from dataset_conversion.preparation import SUBJECT, Options, Plan, plan_conversion
+from dataset_conversion.preparation import DECODED_BYTES_A_WORKER, SUBJECT, Options, Plan, plan_conversion, worthwhile
 from dataset_conversion.report import ConversionReport, ConvertedCase, SkippedCase, earlier_cases
 from dataset_conversion.source import Fault, Source
 from dataset_conversion.staging import CaseJob, stage
@@ -19,6 +19,8 @@ from sammoe_pipeline.parallel import run_jobs
 from sammoe_pipeline.paths import CONVERSION_PROGRESS, CONVERSION_REPORT
 
 logger = logging.getLogger(__name__)
+
+_COPIED_BYTES_A_WORKER = 500 * 2**20
 
 
 def convert(source: Source, folder: Path, *, converter: str, options: Options) -> None:
@@ -56,7 +58,9 @@ def carry_out(plan: Plan, *, converter: str) -> None:
     earlier = earlier_cases(plan.folder, progress)
     known = {job.case.name: earlier[job.case.name] for job in plan.jobs if job.is_done(earlier.get(job.case.name))}
     waiting = [replace(job, write=not hopeless) for job in plan.jobs if job.case.name not in known]
-    staged = run_jobs(stage, waiting, workers=options.workers, description="Checking labels")
+    size = sum(job.bytes_to_decode for job in waiting)
+    workers = worthwhile(size, DECODED_BYTES_A_WORKER, options.workers)
+    staged = run_jobs(stage, waiting, workers=workers, description="Checking labels")
     faults = [*plan.faults]
     for job, outcome in zip(waiting, staged, strict=True):
         faults += [Fault(text, job.case.name) for text in outcome.faults]
@@ -76,7 +80,9 @@ def _write(
 ) -> None:
     remove(plan.folder, plan.targets.difference(*(job.targets for job in jobs)))
     placements = [(job, plan.options.link, known[job.case.name]) for job in jobs]
-    changes = sum(run_jobs(place, placements, workers=plan.options.workers, description=f"Writing {plan.folder.name}"))
+    size = sum(job.bytes_to_copy for job in jobs)
+    workers = worthwhile(size, _COPIED_BYTES_A_WORKER, plan.options.workers)
+    changes = sum(run_jobs(place, placements, workers=workers, description=f"Writing {plan.folder.name}"))
     write_description(plan.source, plan.numbering, plan.folder, [job.case for job in jobs], converter)
     skipped: dict[str, list[str]] = {}
     for fault in faults:

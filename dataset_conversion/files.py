@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from sammoe_pipeline.image_io import Header, Volume, read_header, read_volume
+from numpy.typing import NDArray
+
+from sammoe_pipeline.gzipped_nifti import read_gzipped_voxels
+from sammoe_pipeline.image_io import Header, read_header, read_volume
 
 FILE_ENDING = ".nii.gz"
 """Of every file that is written."""
@@ -28,10 +32,12 @@ def header_of(path: Path, *, channels: int = 1) -> Header:
     return read_header(path, channels=channels)
 
 
-def volume_of(path: Path) -> Volume:
-    """Reads a volume of the source.
+def voxels_of(path: Path) -> NDArray[Any]:
+    """Reads the voxels (x, y, z) of a file of the source, whose header has been read before.
 
     Raises:
         UnreadableFileError: it is missing or broken.
     """
-    return read_volume(path)
+    # Masks come by the hundred, and their headers take as long to read as they do.
+    voxels = read_gzipped_voxels(path) if is_ready(path) and path.is_file() else None
+    return read_volume(path).data if voxels is None else voxels

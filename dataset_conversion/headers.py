@@ -26,6 +26,7 @@ class CaseHeaders:
     """What the headers of a case say.
 
     Attributes:
+        grid: of the first image; None where it could not be read.
         faults: one sentence each.
         notes: what will be repaired, one sentence each.
         ready: whether each image can be taken over as the file that it is.
@@ -34,6 +35,7 @@ class CaseHeaders:
         bytes_needed: on disk for a copy, roughly.
     """
 
+    grid: Header | None
     faults: tuple[str, ...]
     notes: tuple[str, ...]
     ready: tuple[bool, ...]
@@ -87,6 +89,7 @@ def check_headers(job: tuple[Case, int]) -> CaseHeaders:
     if case.labels and reference is not None:
         bytes_needed += int(math.prod(reference.shape) * _LABEL_SHARE)
     return CaseHeaders(
+        grid=reference,
         faults=tuple(faults),
         notes=tuple(notes),
         ready=tuple(ready[: len(case.images)]),

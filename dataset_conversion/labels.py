@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_conversion.files import volume_of
+from dataset_conversion.files import voxels_of
 from dataset_conversion.selection import Numbering
 from dataset_conversion.source import BACKGROUND, LabelFile
 from sammoe_pipeline.errors import UnreadableFileError
@@ -60,7 +60,7 @@ def paint(files: Sequence[LabelFile], numbering: Numbering, grid: Header) -> Pai
         if is_mask and not numbers:
             continue
         try:
-            data = volume_of(file.path).data
+            data = voxels_of(file.path)
         except UnreadableFileError as error:
             faults.append(str(error))
             continue
@@ -89,13 +89,13 @@ def numbers_of(file: LabelFile, numbering: Numbering) -> dict[int, int]:
 
 def has_foreground(files: Iterable[LabelFile]) -> bool:
     """Tells whether any file has a voxel that is not 0."""
-    return any(bool(volume_of(file.path).data.any()) for file in files)
+    return any(bool(voxels_of(file.path).any()) for file in files)
 
 
 def values_in(path: Path) -> list[int] | str:
     """Returns the values of a label map beside 0, or what is wrong with it."""
     try:
-        values = distinct(volume_of(path).data)
+        values = distinct(voxels_of(path))
     except UnreadableFileError as error:
         return str(error)
     return _not_whole(path, values) or [int(value) for value in values if value]

@@ -20,6 +20,9 @@ from sammoe_pipeline.paths import IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS, sa
 from sammoe_pipeline.raw_dataset import visible_volumes
 
 SUBJECT = "The source cannot be converted"
+DECODED_BYTES_A_WORKER = 20 * 2**20
+"""Compressed bytes to decode, above which a process more is worth starting."""
+_FILES_A_WORKER = 1000
 _GIB = 2**30
 
 
@@ -85,8 +88,12 @@ def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
             Fault("there is no case with a label map. Is this the right folder, and was it extracted completely?")
         )
     channels = len(source.channels)
+    files = sum(len(case.images) + len(case.labels) for case in cases)
     headers = run_jobs(
-        check_headers, [(case, channels) for case in cases], workers=options.workers, description="Checking headers"
+        check_headers,
+        [(case, channels) for case in cases],
+        workers=worthwhile(files, _FILES_A_WORKER, options.workers),
+        description="Checking headers",
     )
     faults += [Fault(text, case.name) for case, found in zip(cases, headers, strict=True) for text in found.faults]
     if unnamed:
@@ -143,6 +150,21 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def worthwhile(amount: int, each: int, workers: int) -> int:
+    """Returns how many processes are worth starting, which takes longer than a little work does in this one.
+
+    Args:
+        amount: of work.
+        each: that a process should have at least.
+        workers: the most that there may be.
+
+    Example:
+        >>> worthwhile(2500, 1000, 8)
+        2
+    """
+    return max(1, min(workers, amount // each))
+
+
 def _faulty(faults: Sequence[Fault]) -> set[str]:
     """Returns the names of cases that have faults."""
     return {safe_name(fault.case) for fault in faults if fault.case is not None}
@@ -162,8 +184,13 @@ def _name_values(
         for label in case.labels
         if label.meaning is None and case.name not in faulty
     ]
+    size = sum(path.stat().st_size for _, path in files)
     found = run_jobs(
-        values_in, [path for _, path in files], workers=workers, description="Finding label values", unit="file"
+        values_in,
+        [path for _, path in files],
+        workers=worthwhile(size, DECODED_BYTES_A_WORKER, workers),
+        description="Finding label values",
+        unit="file",
     )
     faults = [Fault(text, name) for (name, _), text in zip(files, found, strict=True) if isinstance(text, str)]
     values = sorted({value for listed in found if not isinstance(listed, str) for value in listed})

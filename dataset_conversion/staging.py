@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dataset_conversion.files import FILE_ENDING, header_of, volume_of
+from dataset_conversion.files import FILE_ENDING, voxels_of
 from dataset_conversion.headers import CaseHeaders
 from dataset_conversion.labels import has_foreground, numbers_of, paint
 from dataset_conversion.report import ConvertedCase, MadeFile
@@ -75,6 +75,18 @@ class CaseJob:
         return ready | ({self.label: self.case.labels[0].path} if self.label and self.headers.label_ready else {})
 
     @property
+    def bytes_to_decode(self) -> int:
+        """Size of all files that must be read through."""
+        images = zip(self.case.images, self.headers.ready, strict=True)
+        files = [*(path for path, ready in images if not ready), *(label.path for label in self.case.labels)]
+        return sum(path.stat().st_size for path in files)
+
+    @property
+    def bytes_to_copy(self) -> int:
+        """Size of all files that may be taken over as they are."""
+        return sum(path.stat().st_size for path in self.sources.values())
+
+    @property
     def progress(self) -> Path:
         """Where files wait until all cases are in order."""
         return self.folder / CONVERSION_PROGRESS
@@ -131,7 +143,8 @@ def stage(job: CaseJob) -> StagedCase:
 
 
 def _stage(job: CaseJob) -> StagedCase:
-    grid = header_of(job.case.images[0], channels=job.channels if len(job.case.images) == 1 else 1)
+    grid = job.headers.grid
+    assert grid is not None, "only cases whose headers are in order are staged"
     made: dict[str, Volume] = {}
     overlaps, foreground, left_out = 0, True, None
     if job.label:
@@ -175,7 +188,7 @@ def _make_images(job: CaseJob, grid: Header) -> list[MadeFile]:
     images = job.case.images
     if len(images) == job.channels:
         return [
-            _write(job, target, Volume(data=volume_of(path).data, affine=grid.affine))
+            _write(job, target, Volume(data=voxels_of(path), affine=grid.affine))
             for path, target, ready in zip(images, job.images, job.headers.ready, strict=True)
             if not ready
         ]

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
-from sammoe_pipeline.intact import require_length, require_sound_gzip
+from sammoe_pipeline.gzipped_nifti import read_gzipped_voxels
+from sammoe_pipeline.intact import require_length
 from sammoe_pipeline.sheared import read_sheared, require_place
 
 if TYPE_CHECKING:
@@ -183,13 +184,14 @@ def _read(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]
     import SimpleITK
 
     reader = _open(path)
-    if path.name.lower().endswith(".nii.gz"):
-        require_sound_gzip(path)
+    voxels = read_gzipped_voxels(path) if path.name.lower().endswith(".nii.gz") else None
     if reader is None:
-        size, _, grid, voxels = read_sheared(path, voxels=True)
+        size, _, grid, read_otherwise = read_sheared(path, voxels=voxels is None)
         _require_channels(path, size, 1, channels)
-        return np.asarray(voxels), grid.affine
+        return np.asarray(read_otherwise if voxels is None else voxels), grid.affine
     _require_channels(path, reader.GetSize(), reader.GetNumberOfComponents(), channels)
+    if voxels is not None and voxels.shape == reader.GetSize():
+        return voxels, _affine(path, reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
     try:
         image = reader.Execute()
     except RuntimeError as error:

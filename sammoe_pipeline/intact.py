@@ -27,7 +27,7 @@ def require_length(path: Path, length: int) -> None:
     else:
         stored = path.stat().st_size
     if stored < length:
-        raise _damaged(path, f"it should hold {length} bytes and ends after {stored}")
+        raise damaged(path, f"it should hold {length} bytes and ends after {stored}")
 
 
 def require_sound_gzip(path: Path) -> int:
@@ -45,9 +45,10 @@ def require_sound_gzip(path: Path) -> int:
             while chunk := file.read(_READ_BYTES):
                 length += len(chunk)
     except (EOFError, OSError, zlib.error) as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     return length
 
 
-def _damaged(path: Path, reason: str) -> UnreadableFileError:
+def damaged(path: Path, reason: str) -> UnreadableFileError:
+    """Returns the error of a damaged file."""
     return UnreadableFileError(f"{path} is damaged ({reason}). Copy or download the file again.")
