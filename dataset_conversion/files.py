@@ -7,7 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sammoe_pipeline.gzipped_nifti import read_gzipped_voxels
 from sammoe_pipeline.image_io import Header, read_header, read_volume
 
 FILE_ENDING = ".nii.gz"
@@ -33,11 +32,9 @@ def header_of(path: Path, *, channels: int = 1) -> Header:
 
 
 def voxels_of(path: Path) -> NDArray[Any]:
-    """Reads the voxels (x, y, z) of a file of the source, whose header has been read before.
+    """Reads the voxels (x, y, z) of a file of the source.
 
     Raises:
         UnreadableFileError: it is missing or broken.
     """
-    # Masks come by the hundred, and their headers take as long to read as they do.
-    voxels = read_gzipped_voxels(path) if is_ready(path) and path.is_file() else None
-    return read_volume(path).data if voxels is None else voxels
+    return read_volume(path).data

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
-from sammoe_pipeline.gzipped_nifti import read_gzipped_voxels
-from sammoe_pipeline.intact import require_length
+from sammoe_pipeline.intact import require_intact_voxels, require_length, require_sound_gzip
 from sammoe_pipeline.sheared import read_sheared, require_place
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def _open(path: Path) -> SimpleITK.ImageFileReader | None:
         raise _unreadable(path, error) from error
     if reader.HasMetaDataKey("vox_offset"):
         bits = math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix"))
-        require_length(path, int(float(reader.GetMetaData("vox_offset"))) + bits // 8)
+        require_length(path, _voxel_offset(reader) + bits // 8)
     return reader
 
 
@@ -184,21 +183,28 @@ def _read(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]
     import SimpleITK
 
     reader = _open(path)
-    voxels = read_gzipped_voxels(path) if path.name.lower().endswith(".nii.gz") else None
+    is_gzipped = path.name.lower().endswith(".nii.gz")
     if reader is None:
-        size, _, grid, read_otherwise = read_sheared(path, voxels=voxels is None)
+        if is_gzipped:
+            require_sound_gzip(path)
+        size, _, grid, voxels = read_sheared(path, voxels=True)
         _require_channels(path, size, 1, channels)
-        return np.asarray(read_otherwise if voxels is None else voxels), grid.affine
+        return np.asarray(voxels), grid.affine
     _require_channels(path, reader.GetSize(), reader.GetNumberOfComponents(), channels)
-    if voxels is not None and voxels.shape == reader.GetSize():
-        return voxels, _affine(path, reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     # SimpleITK's arrays are (z, y, x) or (channel, z, y, x).
-    data = SimpleITK.GetArrayFromImage(image).T
-    return data, _affine(path, image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    data = SimpleITK.GetArrayFromImage(image)
+    if is_gzipped:
+        require_intact_voxels(path, data, _voxel_offset(reader))
+    return data.T, _affine(path, image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+
+
+def _voxel_offset(reader: SimpleITK.ImageFileReader) -> int:
+    """Returns where the voxels of a NIfTI file begin, in bytes."""
+    return int(float(reader.GetMetaData("vox_offset"))) if reader.HasMetaDataKey("vox_offset") else 0
 
 
 def _affine(path: Path, origin: Any, spacing: Any, direction: Any) -> NDArray[np.float64]:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 import zlib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
 
 _READ_BYTES = 1 << 20
+_TRAILER = struct.Struct("<II")
+_GZIP = 31
+"""What zlib calls a stream in a gzip file, in its largest window."""
 
 
 def require_length(path: Path, length: int) -> None:
@@ -27,7 +35,7 @@ def require_length(path: Path, length: int) -> None:
     else:
         stored = path.stat().st_size
     if stored < length:
-        raise damaged(path, f"it should hold {length} bytes and ends after {stored}")
+        raise _damaged(path, f"it should hold {length} bytes and ends after {stored}")
 
 
 def require_sound_gzip(path: Path) -> int:
@@ -45,10 +53,34 @@ def require_sound_gzip(path: Path) -> int:
             while chunk := file.read(_READ_BYTES):
                 length += len(chunk)
     except (EOFError, OSError, zlib.error) as error:
-        raise damaged(path, str(error)) from error
+        raise _damaged(path, str(error)) from error
     return length
 
 
-def damaged(path: Path, reason: str) -> UnreadableFileError:
-    """Returns the error of a damaged file."""
+def require_intact_voxels(path: Path, voxels: NDArray[Any], offset: int) -> None:
+    """Checks voxels that were read from a gzip file against its checksum, without decompressing it again if possible.
+
+    Args:
+        path: the file.
+        voxels: as they were read, contiguous in the order of the file.
+        offset: bytes of the uncompressed file before them.
+
+    Raises:
+        UnreadableFileError: the file is truncated or corrupted.
+    """
+    with path.open("rb") as file:
+        start = file.read(_READ_BYTES)
+        file.seek(-_TRAILER.size, os.SEEK_END)
+        checksum, length = _TRAILER.unpack(file.read())
+    try:
+        header = zlib.decompressobj(wbits=_GZIP).decompress(start, offset)
+    except zlib.error as error:
+        raise _damaged(path, str(error)) from error
+    whole = len(header) == offset and length == (offset + voxels.nbytes) % (1 << 32)
+    if not whole or zlib.crc32(np.ascontiguousarray(voxels).data, zlib.crc32(header)) != checksum:
+        # Also where the voxels are not as stored: other byte order, scaled values, NaN, a file of several members.
+        require_sound_gzip(path)
+
+
+def _damaged(path: Path, reason: str) -> UnreadableFileError:
     return UnreadableFileError(f"{path} is damaged ({reason}). Copy or download the file again.")

@@ -92,6 +92,11 @@ def test_values_are_found_and_replaced_in_any_number_type(dtype: str) -> None:
     np.testing.assert_array_equal(recode(data, {0: 0, 7: 1, 3: 2}, np.dtype(np.uint8)), expected)
 
 
+@pytest.mark.parametrize("values", [[0], [0, 1], [5], [4, 5], [-1, 0]])
+def test_values_of_masks_are_found(values: list[int]) -> None:
+    assert distinct(np.array([[values]], np.int16)).tolist() == values
+
+
 def test_values_of_a_file_or_its_fault_are_told(tmp_path: Path) -> None:
     assert values_in(label_map(tmp_path / "a.nii.gz", [4, 9])) == [4, 9]
     (tmp_path / "b.nii.gz").write_bytes(b"no image")
