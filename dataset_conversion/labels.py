@@ -71,8 +71,9 @@ def paint(files: Sequence[LabelFile], numbering: Numbering, grid: Header) -> Pai
             continue
         table = {int(value): numbers.get(0 if is_mask else int(value), 0) for value in values} | {0: 0}
         same = same and all(value == number for value, number in table.items())
-        painted = data != 0 if is_mask else (data := recode(data, table, canvas.dtype)) != 0
-        overlaps += _paint(canvas, painted, numbers[0] if is_mask else data[painted])
+        if any(table.values()):
+            layer, number = (data, numbers[0]) if is_mask else (recode(data, table, canvas.dtype), None)
+            overlaps += _paint(canvas, layer, number)
     for left, right in numbering.right.items():
         split_sides(canvas, grid.affine, left=left, right=right)
     return PaintedLabel(
@@ -158,11 +159,16 @@ def split_sides(labels: NDArray[Any], affine: NDArray[np.float64], *, left: int,
     labels[tuple(voxels[belongs].T)] = right
 
 
-def _paint(canvas: NDArray[Any], painted: NDArray[np.bool_], numbers: Any) -> int:
-    """Writes numbers where a file has its classes; returns how many voxels had another number before."""
-    before = canvas[painted]
-    canvas[painted] = numbers
-    return int(np.count_nonzero((before != 0) & (before != numbers)))
+def _paint(canvas: NDArray[Any], layer: NDArray[Any], number: int | None) -> int:
+    """Writes a layer where it is not 0: a number, or its own; returns how many voxels had another number before."""
+    # Only the slices that have any, and in the order in which both lie in memory, which is several times as fast.
+    slices = np.flatnonzero(layer.max(axis=(0, 1)) if layer.dtype.kind == "u" else layer.any(axis=(0, 1)))
+    inside = (..., slice(slices[0], slices[-1] + 1))
+    old, new = canvas[inside].reshape(-1, order="F"), layer[inside].reshape(-1, order="F")
+    painted = np.flatnonzero(new != 0)
+    before, after = old[painted], new[painted] if number is None else number
+    old[painted] = after
+    return int(np.count_nonzero((before != 0) & (before != after)))
 
 
 def _value_fault(file: LabelFile, values: NDArray[Any]) -> str | None:

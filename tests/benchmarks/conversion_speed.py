@@ -22,9 +22,11 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dataset_conversion.labels import distinct
@@ -36,6 +38,7 @@ CONVERT = "import sys; from dataset_conversion.cli import main; sys.exit(main())
 PLAIN_LOOP = """
 import sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 import SimpleITK as sitk
 case, target, names = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
@@ -106,7 +109,7 @@ def torso(dataset: Path, folder: Path, runs: int) -> dict[str, object]:
 def enlarge(case: Path, target: Path) -> Path:
     """Writes a case with each voxel repeated along each axis."""
     shrink = np.diag([1 / ENLARGED, 1 / ENLARGED, 1 / ENLARGED, 1])
-    for path in tqdm(sorted(case.rglob("*.nii.gz")), desc="Enlarging"):
+    for path in tqdm(sorted(case.rglob("*.nii.gz")), desc="Enlarging", disable=None):
         volume = read_volume(path)
         data = volume.data
         for axis in range(3):
@@ -133,21 +136,22 @@ def medians(commands: dict[str, Callable[[Path], list[str]]], folder: Path, runs
 def parts(folder: Path) -> dict[str, float]:
     """Returns the seconds of each step of reading all masks, this process alone."""
     files = [folder / f"{name}.nii.gz" for name in TOTALSEGMENTATOR_CT]
-    arrays = [read_volume(path).data for path in files]
-    steps: dict[str, Callable[[], object]] = {
-        "headers": lambda: [read_header(path) for path in files],
-        "headers, decompression, checksums": lambda: [read_volume(path) for path in files],
-        "decompression by SimpleITK alone": lambda: [SimpleITK.ReadImage(str(path)) for path in files],
-        "decompression by Python's zlib": lambda: [zlib.decompress(path.read_bytes(), wbits=31) for path in files],
-        "values": lambda: [distinct(array) for array in arrays],
-        "masking": lambda: [np.count_nonzero(array != 0) for array in arrays],
+    steps: dict[str, Callable[[Path, NDArray[Any]], object]] = {
+        "headers": lambda path, _: read_header(path),
+        "headers, decompression, checksums": lambda path, _: read_volume(path),
+        "decompression by SimpleITK alone": lambda path, _: SimpleITK.ReadImage(str(path)),
+        "decompression by Python's zlib": lambda path, _: zlib.decompress(path.read_bytes(), wbits=31),
+        "values": lambda _, mask: distinct(mask),
+        "masking": lambda _, mask: np.count_nonzero(mask),
     }
-    found = {}
-    for name, step in steps.items():
-        began = time.perf_counter()
-        step()
-        found[name] = round(time.perf_counter() - began, 3)
-    return found
+    found = dict.fromkeys(steps, 0.0)
+    for path in files:
+        mask = read_volume(path).data
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step(path, mask)
+            found[name] += time.perf_counter() - began
+    return {name: round(seconds, 3) for name, seconds in found.items()}
 
 
 if __name__ == "__main__":
