@@ -85,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> None:
     foundation = find_foundation(arguments.foundation, folders.results)
     device = choose_device(arguments.device)
     wishes = Wishes(num_folds=arguments.num_folds, expert_threshold=arguments.expert_threshold, seed=arguments.seed)
-    to_train: list[str] = []
+    planned: list[str] = []
     failures: list[SammoeError] = []
     for dataset in arguments.d:
         try:
@@ -102,12 +102,11 @@ def _run(arguments: argparse.Namespace) -> None:
             failures.append(error)
             continue
         sys.stdout.write(f"\n{plan_table(plan)}")
-        if plan.tasks:
-            to_train.append(dataset)
-    if len(failures) < len(arguments.d):
+        planned.append(dataset)
+    if planned:
+        # Also where no class needs an expert: the command fits the locator.
         flags = _same_flags(arguments)
-        commands = [f"sammoe_train_expert -d {shlex.quote(dataset)}{flags}" for dataset in to_train]
-        next_command("\n  ".join(commands or [f"sammoe_train_gate{flags}"]))
+        next_command("\n  ".join(f"sammoe_train_expert -d {shlex.quote(dataset)}{flags}" for dataset in planned))
     if len(arguments.d) == 1 and failures:
         raise failures[0]
     if failures:

@@ -97,7 +97,7 @@ def test_flags_that_contradict_what_is_there_are_refused(
     cases = {f"case_{index}": blocks["case_0"] for index in range(6)}
     make_raw(cases, {"one": 1, "two": 2})
     assert command("-d", "7", "--num_folds", "3", "--expert_threshold", "0") == 0
-    assert "sammoe_train_gate" in capsys.readouterr().out
+    assert "sammoe_train_expert -d 7" in capsys.readouterr().out
     for flags, words in (
         (("--num_folds", "5"), "splits_final.json has 3 folds already"),
         (("--expert_threshold", "0.9"), "--expert_threshold 0.9: the plan was made with 0.0. Add --replan"),
