@@ -31,6 +31,9 @@ _FORMAT_FLAGS: dict[str, dict[str, Any]] = {
     "image": {"nargs": "+", "metavar": "FILE", "help": "name of the image in each case's folder, one a channel"},
     "label": {"nargs": "+", "metavar": "FILE", "help": "name of the label map in each case's folder, or of masks"},
     "year": {"choices": ("2023", "2024"), "help": "of the challenge, where no folder's name says it"},
+    "pipeline": {"metavar": "NAME", "help": "folder in derivatives, where there are several"},
+    "suffix": {"metavar": "SUFFIX", "help": "of the images, such as T1w, where subjects have several"},
+    "seg": {"metavar": "VALUE", "help": "of the entity seg, desc or atlas, where images have several label maps"},
     "dataset": {"metavar": "NAME", "help": "which dataset, such as ct_WORD"},
 }
 """Flags that only some formats have, by name."""

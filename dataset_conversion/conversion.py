@@ -50,15 +50,15 @@ def carry_out(plan: Plan, *, converter: str) -> None:
         DatasetFaultsError: there are faults, and some cannot be helped by skipping cases, or none may be skipped.
     """
     options = plan.options
-    # Without a chance to succeed, what is left to do is to find the other faults too.
     hopeless = [fault for fault in plan.faults if fault.case is None or not options.skip_faulty]
-    for fault in hopeless:
-        logger.warning("%s", fault.text)
     progress = plan.folder / CONVERSION_PROGRESS
     earlier = earlier_cases(plan.folder, progress)
     known = {job.case.name: earlier[job.case.name] for job in plan.jobs if job.is_done(earlier.get(job.case.name))}
     waiting = [replace(job, write=not hopeless) for job in plan.jobs if job.case.name not in known]
     size = sum(job.bytes_to_decode for job in waiting)
+    if hopeless and size > DECODED_BYTES_A_WORKER:
+        listed = "\n".join(f"  - {fault.text}" for fault in hopeless)
+        logger.warning("Nothing will be written; label maps are read to find all faults. So far:\n%s", listed)
     workers = worthwhile(size, DECODED_BYTES_A_WORKER, options.workers)
     staged = run_jobs(stage, waiting, workers=workers, description="Checking labels")
     faults = [*plan.faults]

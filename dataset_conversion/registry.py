@@ -188,6 +188,31 @@ SRC/
         ),
         flags=("image", "label", "names"),
     ),
+    "bids": Format(
+        summary="BIDS derivatives: label maps (dseg) or masks of the dataset's images",
+        module="dataset_conversion.formats.bids",
+        modality="any",
+        classes=(),
+        licence="that of the dataset itself",
+        where="openneuro.org, or your own data",
+        tree="""\
+SRC/
+  sub-X[/ses-Y]/anat/sub-X[_...]_T1w.nii.gz
+  derivatives/PIPELINE/
+    dseg.tsv                            values and names; or beside each label map
+    sub-X[/ses-Y]/anat/sub-X[_...]_dseg.nii.gz
+    sub-X[/ses-Y]/anat/sub-X[_...]_label-CLASS_mask.nii.gz    where there is no dseg""",
+        notes=(
+            "The image of a label map has the same entities, apart from `space`, `seg`, `res`, `desc`, `label`, `den` "
+            "and `atlas`. Label maps in the space of a template belong to images in that space, in the derivatives.",
+            "Without a table, classes are called after their values: `class_1`, .... BIDS's own default table is not "
+            "assumed.",
+            "Masks are named by their entity `label`, else `seg`, else `desc`.",
+            "`patients.json` groups the images of one subject into one fold.",
+            "Names that BIDS does not have (`..._seg-manual.nii.gz`) are not read, nor are `probseg`.",
+        ),
+        flags=("pipeline", "suffix", "seg"),
+    ),
     "amos22_ct": Format(
         summary="AMOS22: abdominal organs, the CT cases",
         module="dataset_conversion.formats.amos22",

@@ -352,6 +352,19 @@ def brats(folder: Path) -> Path:
     return folder
 
 
+def bids(folder: Path) -> Path:
+    root = folder / "ds000001"
+    write_json(root / "dataset_description.json", {"Name": "x", "BIDSVersion": "1.9.0"})
+    derived = root / "derivatives" / "manual"
+    for subject, session in (("01", "a"), ("01", "b"), ("02", "a")):
+        where, name = Path(f"sub-{subject}", f"ses-{session}", "anat"), f"sub-{subject}_ses-{session}"
+        scan(root / where / f"{name}_T1w.nii.gz")
+        scan(root / where / f"{name}_T2w.nii.gz")
+        label_map(derived / where / f"{name}_space-orig_desc-manual_dseg.nii.gz", [2, 41])
+    (derived / "desc-manual_dseg.tsv").write_text("index\tname\n2\tLeft-White\n41\tRight-White\n")
+    return folder
+
+
 MINIATURES: dict[str, Miniature] = {
     "msd": Miniature(msd, ("prostate_00", "prostate_16"), ("PZ", "TZ"), channels=("T2", "ADC"), test=("prostate_03",)),
     "nnunet_v1": Miniature(
@@ -387,6 +400,14 @@ MINIATURES: dict[str, Miniature] = {
         ("class_1", "class_2"),
         channels=("MR",),
         flags=("--channels", "MR"),
+    ),
+    "bids": Miniature(
+        bids,
+        ("sub-01_ses-a_T1w", "sub-01_ses-b_T1w", "sub-02_ses-a_T1w"),
+        ("Left-White", "Right-White"),
+        channels=("T1w",),
+        patients={"sub-01_ses-a_T1w": "sub-01", "sub-01_ses-b_T1w": "sub-01", "sub-02_ses-a_T1w": "sub-02"},
+        flags=("--suffix", "T1w"),
     ),
     "amos22_ct": Miniature(
         amos22, ("amos_0001", "amos_0004", "amos_0008"), tuple(tables.AMOS22.values()), test=("amos_0002",)

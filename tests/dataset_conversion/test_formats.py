@@ -138,7 +138,7 @@ def read_case(name: str, source: Path) -> Path:
     from importlib import import_module
 
     given = dict(FORMATS[name].given)
-    if name == "sam_med3d":
-        given["dataset"] = "ct_WORD"
+    flags = [word.lstrip("-") for word in MINIATURES[name].flags if word != "--channels"]
+    given |= dict(zip(flags[::2], flags[1::2], strict=True)) if len(flags) > 1 else {}
     found = import_module(FORMATS[name].module).read_source(source, **given)
     return next(Path(case.images[0]) for case in found.cases if case.is_training)
