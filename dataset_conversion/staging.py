@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dataset_conversion.files import FILE_ENDING, voxels_of
+from dataset_conversion.files import FILE_ENDING, channels_of, voxels_of
 from dataset_conversion.headers import CaseHeaders
 from dataset_conversion.labels import has_foreground, numbers_of, paint
 from dataset_conversion.report import ConvertedCase, MadeFile
@@ -19,7 +19,7 @@ from dataset_conversion.selection import Numbering
 from dataset_conversion.source import Case
 from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.errors import UnreadableFileError
-from sammoe_pipeline.image_io import Header, Volume, read_channels, write_volume
+from sammoe_pipeline.image_io import Header, Volume, write_volume
 from sammoe_pipeline.paths import CONVERSION_PROGRESS, IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS
 
 
@@ -194,7 +194,7 @@ def _make_images(job: CaseJob, grid: Header) -> list[MadeFile]:
         ]
     return [
         _write(job, target, volume)
-        for volume, target in zip(read_channels(images[0], job.channels), job.images, strict=True)
+        for volume, target in zip(channels_of(images[0], job.channels), job.images, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from dataset_conversion import conversion
+from dataset_conversion import conversion, preparation
 from dataset_conversion.conversion import convert
 from dataset_conversion.formats.msd import read_source
 from dataset_conversion.preparation import Options
@@ -36,8 +36,12 @@ def times(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_result_is_a_sound_dataset(make_task: MakeTask, target: Path, workers: int) -> None:
-    run(make_task(channels=2, tests=1), target, workers=workers)
+def test_the_result_is_a_sound_dataset(
+    make_task: MakeTask, target: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (conversion, preparation):  # so little work would not be shared out
+        monkeypatch.setattr(module, "worthwhile", lambda *_: workers)
+    run(make_task(channels=2, tests=1, label_type="float32"), target, workers=workers)
     verify_raw_dataset(target)
     assert sorted(path.name for path in (target / "imagesTr").iterdir())[:2] == [
         "box_2_0000.nii.gz",
@@ -229,3 +233,8 @@ def test_read_only_sources_give_writable_copies(make_task: MakeTask, target: Pat
         path.chmod(0o444)
     run(task, target)
     assert (target / "imagesTr" / "box_2_0000.nii.gz").stat().st_mode & 0o200
+
+
+@pytest.mark.parametrize(("amount", "workers"), [(0, 1), (99, 1), (250, 2), (10_000, 4)])
+def test_processes_are_started_where_they_pay(amount: int, workers: int) -> None:
+    assert preparation.worthwhile(amount, 100, 4) == workers
