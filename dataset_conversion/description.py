@@ -13,6 +13,9 @@ from dataset_conversion.source import BACKGROUND, Case, Source
 from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.paths import DATASET_JSON, PATIENTS_JSON
 
+_REORIENTING = "NibabelIOWithReorient"
+"""What nnU-Net calls its reader that brings all scans to one orientation."""
+
 
 def write_description(
     source: Source, numbering: Numbering, folder: Path, cases: Sequence[Case], converter: str
@@ -50,6 +53,7 @@ def _dataset_json(source: Source, numbering: Numbering, name: str, cases: Sequen
             release=source.release,
             license=source.licence,
             converted_by=converter,
+            overwrite_image_reader_writer=_REORIENTING if source.mixed_orientations else None,
             **fields,
         )
         return (Path(temporary) / DATASET_JSON).read_text(encoding="utf-8")

@@ -288,8 +288,7 @@ kits23/dataset/
     instances/              not used""",
         notes=(
             "A fresh clone has no images; they must be fetched with the repository's own command.",
-            "The first axis of the arrays runs from head to foot, as their affine says. This pipeline reads "
-            "the affine; nnU-Net does not reorient.",
+            "The first axis of the arrays runs from head to foot, as their affine says; nnU-Net is told to reorient.",
             "Kidney excludes its tumours and cysts. For the whole organ use `--merge kidney=kidney,tumor,cyst`.",
             "Many patients of KiTS19 and KiTS21 come again.",
         ),

@@ -78,6 +78,8 @@ class Source:
         reference: who made it, or where it comes from.
         release: the dataset's version, where it has one.
         empty_is_unlabelled: a label map without any foreground means that nobody has labelled the case.
+        mixed_orientations: axes run differently from scan to scan, so nnU-Net is told to reorient on reading, which it
+            does not do by itself. This pipeline always does.
         verbatim: fields of `dataset.json` to take over as they are, such as regions of nnU-Net; the values of labels
             are then kept too.
     """
@@ -92,6 +94,7 @@ class Source:
     reference: str = "not stated"
     release: str | None = None
     empty_is_unlabelled: bool = False
+    mixed_orientations: bool = False
     verbatim: Mapping[str, Any] | None = None
 
 

@@ -43,4 +43,5 @@ def read_source(folder: Path, *, modality: str) -> Source:
         description=f"AMOS22: abdominal organs in {modality}",
         licence="sources disagree: CC BY 4.0, or CC BY-NC",
         reference="Ji et al., AMOS, NeurIPS 2022, amos22.grand-challenge.org",
+        mixed_orientations=True,
     )

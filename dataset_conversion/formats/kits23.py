@@ -44,4 +44,5 @@ def read_source(folder: Path) -> Source:
         description="KiTS23: kidneys, tumours and cysts in CT",
         licence="CC BY-NC-SA 4.0",
         reference="Heller et al., KiTS23, github.com/neheller/kits23",
+        mixed_orientations=True,
     )

@@ -37,4 +37,5 @@ def read_source(folder: Path) -> Source:
         description="LiTS: liver and liver tumours in CT",
         licence="CC BY-NC-ND 4.0",
         reference="Bilic et al., The Liver Tumor Segmentation Benchmark, CodaLab competition 17094",
+        mixed_orientations=True,
     )

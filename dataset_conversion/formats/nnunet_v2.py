@@ -57,6 +57,7 @@ def read_source(folder: Path) -> Source:
         licence=str(content.get("licence") or content.get("license") or "not stated"),
         reference=str(content.get("reference") or "not stated"),
         release=content.get("release"),
+        mixed_orientations="Reorient" in str(content.get("overwrite_image_reader_writer")),
         verbatim=verbatim,
     )
 

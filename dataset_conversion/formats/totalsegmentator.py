@@ -54,6 +54,7 @@ def read_source(folder: Path, *, modality: str) -> Source:
         description=f"TotalSegmentator: {modality} of the whole body",
         licence=_LICENCE[modality],
         reference="Wasserthal et al., TotalSegmentator, github.com/wasserth/TotalSegmentator",
+        mixed_orientations=modality == "MRI",
         empty_is_unlabelled=modality == "MRI",
     )
 

@@ -42,6 +42,7 @@ def read_source(folder: Path) -> Source:
         description="VerSe: vertebrae in CT",
         licence="CC BY-SA 4.0",
         reference="Sekuboyina et al., VerSe, Medical Image Analysis 2021, github.com/anjany/verse",
+        mixed_orientations=True,
     )
 
 

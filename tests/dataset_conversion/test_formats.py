@@ -83,6 +83,11 @@ def test_dataset_json_says_where_it_comes_from(content: dict[str, Any], name: st
     assert content["licence"] and content["reference"]
 
 
+def test_nnunet_is_told_of_mixed_orientations(content: dict[str, Any], name: str) -> None:
+    mixed = ("amos22_ct", "amos22_mr", "kits23", "lits", "totalsegmentator_mri", "verse")
+    assert content.get("overwrite_image_reader_writer") == ("NibabelIOWithReorient" if name in mixed else None)
+
+
 def test_every_class_is_in_a_label_map(converted: Path, content: dict[str, Any], name: str) -> None:
     values = {int(value) for path in (converted / "labelsTr").iterdir() for value in np.unique(read_volume(path).data)}
     expected = set(range(len(content["labels"])))

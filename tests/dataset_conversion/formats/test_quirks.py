@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from dataset_conversion.registry import FORMATS
 from dataset_conversion.source import Case, Source
 from sammoe_pipeline.errors import UsageError
-from tests.dataset_conversion.miniatures import MINIATURES, label_map, mask, scan
+from tests.dataset_conversion.miniatures import MINIATURES, label_map, mask, scan, write_json
 
 
 def read(name: str, folder: Path, **arguments: Any) -> Source:
@@ -326,3 +327,11 @@ def test_flare_reads_tuning_cases_without_a_folder_of_images(tmp_path: Path) -> 
 def test_segthor_takes_the_training_folder_alone(tmp_path: Path) -> None:
     folder = make("segthor", tmp_path)
     assert [found.name for found in read("segthor", folder / "train").cases] == ["Patient_01", "Patient_40"]
+
+
+@pytest.mark.parametrize(("reader", "mixed"), [("NibabelIOWithReorient", True), ("SimpleITKIO", False), (None, False)])
+def test_nnunet_v2_keeps_the_wish_to_reorient(tmp_path: Path, reader: str | None, mixed: bool) -> None:
+    root = make("nnunet_v2", tmp_path)
+    content = json.loads((root / "dataset.json").read_text())
+    write_json(root / "dataset.json", {**content, **({"overwrite_image_reader_writer": reader} if reader else {})})
+    assert read("nnunet_v2", root).mixed_orientations == mixed
