@@ -21,6 +21,8 @@ from sammoe_pipeline.errors import UnreadableFileError
 from sammoe_pipeline.image_io import Header
 
 _LISTED = 8
+_MOST_VALUES = 1000
+"""Of a label map that nobody has named; an atlas of the whole brain has some hundreds."""
 _OWN_SIDE = 0.9
 """Share of a component that must lie on one side for all of it to belong there."""
 
@@ -99,6 +101,10 @@ def values_in(path: Path) -> list[int] | str:
         values = distinct(voxels_of(path))
     except UnreadableFileError as error:
         return str(error)
+    if len(values) > _MOST_VALUES:
+        return (
+            f"{path} has {len(values)} different values. Is it an image? Exchange them, or name the values (--names)."
+        )
     return _not_whole(path, values) or [int(value) for value in values if value]
 
 

@@ -100,6 +100,9 @@ def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
         cases, classes, more = _name_values(cases, _faulty(faults), options.workers)
         source = replace(source, classes=(*source.classes, *classes))
         faults += more
+    if not source.classes:
+        faults.append(Fault("no label map has a value beside 0: there is nothing to learn. Are these the label maps?"))
+        raise DatasetFaultsError(SUBJECT, [fault.text for fault in faults])
     numbering = _number(source, options.selection)
     jobs = [
         CaseJob(

@@ -69,6 +69,9 @@ def number_classes(classes: Sequence[str], selection: Selection) -> Numbering:
     for name in wanted:
         first[name] = len(numbers) + 1
         if name in selection.split:
+            clash = next((side for side in (f"{name}{LEFT}", f"{name}{RIGHT}") if side in wanted), None)
+            if clash:
+                raise UsageError(f"--split-sides {name}: there is a class {clash!r} already. Leave one of them out.")
             right[first[name]] = first[name] + 1
             numbers |= {f"{name}{LEFT}": first[name], f"{name}{RIGHT}": first[name] + 1}
         else:

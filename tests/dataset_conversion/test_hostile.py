@@ -146,3 +146,16 @@ def test_class_names_that_are_paths_become_no_paths(tmp_path: Path) -> None:
     assert main(["msd", "-i", str(source), "-d", "7", "-n", "Mini", "--raw", str(tmp_path / "raw"), "-np", "1"]) == 0
     written = json.loads((tmp_path / "raw" / "Dataset007_Mini" / "dataset.json").read_text())
     assert list(written["labels"]) == ["background", "../../a", "/b"]
+
+
+def test_label_maps_without_any_value(source: Path, tmp_path: Path, capsys: Captured) -> None:
+    for name in ("a", "b"):
+        label_map(source / "labels" / f"{name}.nii.gz", [])
+    assert "no label map has a value beside 0" in refuse(source, tmp_path, capsys)
+
+
+def test_images_in_the_place_of_label_maps(source: Path, tmp_path: Path, capsys: Captured) -> None:
+    data = np.random.default_rng(0).permutation(30 * 30 * 30).reshape(30, 30, 30).astype(np.int16)
+    for folder in ("images", "labels"):
+        save(source / folder / "a.nii.gz", data)
+    assert "labels/a.nii.gz has 27000 different values. Is it an image?" in refuse(source, tmp_path, capsys)

@@ -53,6 +53,7 @@ def test_voxels_to_ignore_have_the_highest_number_in_every_subset() -> None:
         (Selection(merge={"kidney": ("left",)}), "--merge 'left' is none of"),
         (Selection(merge={"lung": ("kidney_left", "kidney_right")}), "has a class 'lung' already"),
         (Selection(merge={"kidney": ("kidney_left", "kidney_right")}, classes=("kidney_left",)), "none of"),
+        (Selection(merge={"kidney": ("liver",)}, split=("kidney",)), "there is a class 'kidney_left' already"),
         (Selection(merge={"a": ("liver",), "b": ("liver",)}), "--merge names 'liver' twice"),
     ],
 )
