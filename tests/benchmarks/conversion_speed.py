@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,18 +121,25 @@ def enlarge(case: Path, target: Path) -> Path:
 
 
 def medians(commands: dict[str, Callable[[Path], list[str]]], folder: Path, runs: int) -> dict[str, float]:
-    """Runs each command several times, by turns, and returns the median of its seconds."""
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    """Runs each command several times, by turns, and returns the medians of its seconds."""
+    seconds: dict[str, list[float]] = defaultdict(list)
     for _ in range(runs):
         for name, command in commands.items():
             with tempfile.TemporaryDirectory(dir=folder) as out:
                 variables = dict.fromkeys(("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"), out)
-                began = time.perf_counter()
+                began, used = time.perf_counter(), processor_seconds()
                 subprocess.run(
                     command(Path(out)), env={**os.environ, **variables}, check=True, capture_output=True, text=True
                 )
                 seconds[name].append(time.perf_counter() - began)
+                seconds[f"{name}, of the processor"].append(processor_seconds() - used)
     return {name: round(statistics.median(values), 3) for name, values in seconds.items()}
+
+
+def processor_seconds() -> float:
+    """Returns the seconds that processors worked for all ended children: less shaken by other work than the clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def parts(folder: Path) -> dict[str, float]:
