@@ -51,6 +51,9 @@ def pretrain(argv: list[str] | None = None) -> int:
         help="classes never clicked on, as CLASS or DatasetXXX_Name:CLASS: they stay new to the foundation",
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument(
+        "--compile", action="store_true", help="translate the network first: needs a C++ compiler, then runs faster"
+    )
     _add_device_argument(parser)
     add_workers_argument(parser)
     add_folder_arguments(parser)
@@ -93,6 +96,7 @@ def pretrain(argv: list[str] | None = None) -> int:
             settings,
             Results(root=folders.results, foundation=settings.name).foundation_folder,
             device=device,
+            compiled=arguments.compile,
             command=shlex.join(["sammoe_pretrain", *(sys.argv[1:] if argv is None else argv)]),
         )
         sys.stdout.write(f"Foundation '{settings.name}' lies in {folder}\n")

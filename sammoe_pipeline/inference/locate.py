@@ -13,6 +13,7 @@ from torch import Tensor
 from sammoe_pipeline.clicks import Click, deep_voxels
 from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.locator import Locator
 
 _CLEARLY_INSIDE = 0.5
@@ -32,6 +33,11 @@ class Sighting:
 
     clicks: tuple[Click, ...]
     peak: float
+
+
+def new_locator(model: SamMed3D, num_classes: int) -> Locator:
+    """Builds a locator for a network's embeddings, with random weights."""
+    return Locator(channels=model.context_channels, num_classes=num_classes, detail_channels=model.detail_channels)
 
 
 def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tensor:

@@ -18,6 +18,7 @@ from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.locate import new_locator
 from sammoe_pipeline.inference.prompt_description import describe, new_gate
 from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, select
 from sammoe_pipeline.inference.segment import Answer, blend
@@ -102,7 +103,7 @@ class Mixture:
             classes = len(member.configurations)
             mixture.locators[member.dataset] = [
                 _load(
-                    Locator(channels=mixture.model.embedding_channels, num_classes=classes).to(device),
+                    new_locator(mixture.model, classes).to(device),
                     places.locator_fold(member.dataset, member.locator_fold[str(fold)]) / LOCATOR_WEIGHTS,
                     member.locator_sha256[str(fold)],
                 )

@@ -44,7 +44,7 @@ def gate_configurations(
 def new_gate(foundation: Foundation, model: SamMed3D, experts: Sequence[MixtureExpert], *, hidden: int) -> Gate:
     """Builds the gate of some experts, with random weights."""
     _, indices = gate_configurations(foundation, experts)
-    return Gate(channels=3 * model.embedding_channels, expert_configurations=indices, hidden=hidden)
+    return Gate(channels=3 * model.context_channels, expert_configurations=indices, hidden=hidden)
 
 
 def describe(
@@ -87,4 +87,4 @@ def _describe_in(case: EncodedCase, clicks: Sequence[Click], configuration: Conf
     with torch.inference_mode():
         points, labels = click_tensors([shown], embedding.device)
         logits = encoded.model.decode(embedding, points, labels)
-        return prompt_features(embedding, points, logits, encoded.size)
+        return prompt_features(embedding[:, : encoded.model.context_channels], points, logits, encoded.size)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from .attention import Attention, WindowAttention
+from .detailed_encoder import DetailedImageEncoder
 from .image_encoder import Block, ImageEncoder
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
@@ -54,17 +55,18 @@ def _vit_b() -> SamMed3D:
 
 def _tiny() -> SamMed3D:
     """A small network to learn with and to test on: trained in minutes on a processor, on patches of 48 voxels."""
-    patch_size, stride, width, channels = 48, 8, 192, 192
-    embedding_size = patch_size // stride
+    patch_size, width, channels, detail = 48, 192, 192, 16
+    embedding_size = patch_size // 8
     model = SamMed3D(
-        image_encoder=ImageEncoder(
+        image_encoder=DetailedImageEncoder(
             patch_size=patch_size,
-            stride=stride,
+            widths=(16, 32),
             width=width,
             blocks=[
                 Block(attention=Attention(width=width, num_heads=6), width=width, mlp_width=4 * width) for _ in range(6)
             ],
-            embedding_channels=channels,
+            context_channels=channels,
+            detail_channels=detail,
         ),
         prompt_encoder=PromptEncoder(
             patch_size=patch_size,
@@ -80,6 +82,7 @@ def _tiny() -> SamMed3D:
             channels=channels,
             num_mask_tokens=1,
             quality_width=None,
+            detail_channels=detail,
         ),
     )
     return _initialise(model)

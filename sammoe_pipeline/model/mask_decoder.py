@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .detailed_encoder import unpack_detail
 from .layers import MLP, PatchConvTranspose3d
 from .transformer import TwoWayTransformer
 
@@ -20,12 +21,22 @@ class MaskDecoder(nn.Module):
         num_mask_tokens: masks the decoder can predict; the first is the one trained and used.
         quality_width: hidden channels of the head that predicts each mask's overlap with the truth, or None for no such
             head. The published network has one, which was never trained.
+        detail_channels: D, channels of each mask cell's detail in the image embedding; 0 where it has none, as in the
+            published network.
     """
 
     def __init__(
-        self, *, transformer: TwoWayTransformer, channels: int, num_mask_tokens: int, quality_width: int | None
+        self,
+        *,
+        transformer: TwoWayTransformer,
+        channels: int,
+        num_mask_tokens: int,
+        quality_width: int | None,
+        detail_channels: int = 0,
     ) -> None:
         super().__init__()
+        self.channels = channels
+        self.detail_channels = detail_channels
         self.transformer = transformer
         self.mask_tokens = nn.Embedding(num_mask_tokens, channels)
         self.output_upscaling = nn.Sequential(
@@ -42,17 +53,28 @@ class MaskDecoder(nn.Module):
         if quality_width is not None:
             self.iou_token = nn.Embedding(1, channels)
             self.iou_prediction_head = MLP(channels, quality_width, quality_width, num_mask_tokens)
+        self.detail = nn.Linear(3 * detail_channels, channels // 8) if detail_channels else None
 
     def forward(
-        self, image_embedding: Tensor, image_position: Tensor, sparse: Tensor, dense: Tensor, *, num_masks: int = 1
+        self,
+        image_embedding: Tensor,
+        image_position: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        *,
+        clicks: Tensor,
+        labels: Tensor,
+        num_masks: int = 1,
     ) -> tuple[Tensor, Tensor | None]:
         """Predicts the first masks.
 
         Args:
-            image_embedding: (B or 1, C, g, g, g).
+            image_embedding: (B or 1, C, g, g, g), or (B or 1, C + 64 D, g, g, g) with detail.
             image_position: (1, C, g, g, g), position embedding of its cells.
             sparse: (B, N, C), tokens of the clicks.
             dense: (B, C, g, g, g), embedding of the previous mask.
+            clicks: (B, n, 3), fractions of the patch in [0, 1]; read only where the embedding has detail.
+            labels: (B, n), 1 positive, 0 negative, -1 padding.
             num_masks: how many masks to predict, at most the number of mask tokens.
 
         Returns:
@@ -61,15 +83,50 @@ class MaskDecoder(nn.Module):
         """
         batch, size = sparse.shape[0], image_embedding.shape[2:]
         own = [embedding.weight for embedding in (self.iou_token, self.mask_tokens) if embedding is not None]
+        context, packed = image_embedding[:, : self.channels], image_embedding[:, self.channels :]
         tokens = torch.cat([torch.cat(own).expand(batch, -1, -1), sparse], dim=1)
-        image = (image_embedding + dense).flatten(2).transpose(1, 2)
+        image = (context + dense).flatten(2).transpose(1, 2)
         tokens, image = self.transformer(tokens, image, image_position.flatten(2).transpose(1, 2))
 
         first_mask = 0 if self.iou_token is None else 1
-        upscaled = self.output_upscaling(image.unflatten(1, size))
+        *upscale, activate = self.output_upscaling
+        upscaled = image.unflatten(1, size)
+        for layer in upscale:
+            upscaled = layer(upscaled)
+        if self.detail is not None:
+            upscaled = upscaled + self.detail(compared(unpack_detail(packed), clicks, labels))
+        upscaled = activate(upscaled)
         heads = list(self.output_hypernetworks_mlps)[:num_masks]
         weights = torch.stack([head(tokens[:, first_mask + index]) for index, head in enumerate(heads)], dim=1)
         logits = weights @ upscaled.flatten(1, 3).transpose(1, 2)
 
         overlaps = None if self.iou_prediction_head is None else self.iou_prediction_head(tokens[:, 0])
         return logits.unflatten(-1, upscaled.shape[1:4]), overlaps
+
+
+def compared(detail: Tensor, clicks: Tensor, labels: Tensor) -> Tensor:
+    """Puts beside the detail of each mask cell how like it is to what lies under the clicks.
+
+    A decoder that is trained from scratch finds out very late that what looks like the clicked place belongs to it, so
+    it is told.
+
+    Args:
+        detail: (B or 1, m, m, m, D).
+        clicks: (B, n, 3), fractions of the patch in [0, 1].
+        labels: (B, n), 1 positive, 0 negative, -1 padding.
+
+    Returns:
+        (B, m, m, m, 3 D): the detail; channel by channel its likeness, from 0 to 1, to the likest positive click; and
+        to the likest negative one, 0 without any.
+    """
+    batch, size = clicks.shape[0], detail.shape[1]
+    x, y, z = (clicks * size).long().clamp(0, size - 1).unbind(-1)
+    index = torch.arange(batch, device=clicks.device)[:, None] if detail.shape[0] == batch else torch.zeros_like(x)
+    under = detail[index, x, y, z]
+    likest = {sign: detail.new_zeros(batch, *detail.shape[1:]) for sign in (1, 0)}
+    for number in range(clicks.shape[1]):
+        likeness = torch.exp(-(detail - under[:, number, None, None, None]).square())
+        for sign, known in likest.items():
+            counts = (labels[:, number] == sign)[:, None, None, None, None]
+            likest[sign] = torch.maximum(known, likeness * counts)
+    return torch.cat([detail.expand(batch, -1, -1, -1, -1), likest[1], likest[0]], dim=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .detailed_encoder import DetailedImageEncoder
 from .image_encoder import ImageEncoder
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
@@ -29,7 +30,11 @@ class SamMed3D(nn.Module):
     """
 
     def __init__(
-        self, *, image_encoder: ImageEncoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
+        self,
+        *,
+        image_encoder: ImageEncoder | DetailedImageEncoder,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -48,8 +53,18 @@ class SamMed3D(nn.Module):
 
     @property
     def embedding_channels(self) -> int:
-        """C, channels of the image embedding."""
+        """Channels of the image embedding: those of the context, then those of the packed detail, if there is any."""
         return self.image_encoder.embedding_channels
+
+    @property
+    def context_channels(self) -> int:
+        """C, channels of the embedding that the decoder's transformer reads."""
+        return self.mask_decoder.channels
+
+    @property
+    def detail_channels(self) -> int:
+        """D, channels of each mask cell's detail in the embedding; 0 for a network without."""
+        return self.mask_decoder.detail_channels
 
     @property
     def mask_size(self) -> int:
@@ -63,7 +78,7 @@ class SamMed3D(nn.Module):
             image: (B, 1, P, P, P), normalised, axes x, y, z.
 
         Returns:
-            (B, C, g, g, g).
+            (B, `embedding_channels`, g, g, g).
 
         Raises:
             ValueError: the image has another shape.
@@ -86,7 +101,7 @@ class SamMed3D(nn.Module):
         """Predicts the mask of what the clicks point at.
 
         Args:
-            embedding: (B, C, g, g, g), or (1, C, g, g, g) for B prompts on one image.
+            embedding: (B, `embedding_channels`, g, g, g), or (1, ...) for B prompts on one image.
             points: (B, N, 3), voxel indices x, y, z within the patch; index 0 is the centre of the first voxel.
             labels: (B, N), 1 positive, 0 negative, -1 padding, which is no click.
             previous_logits: (B, 1, m, m, m), what the last decoding returned; None at the first, which is an all-zero
@@ -98,7 +113,9 @@ class SamMed3D(nn.Module):
         """
         sparse, dense = self.prompt_encoder(points, labels, previous_logits)
         decoder = self.mask_decoder if mask_decoder is None else mask_decoder
-        logits: Tensor = decoder(embedding, self.prompt_encoder.dense_position_embedding(), sparse, dense)[0]
+        clicks = (points + 0.5) / self.patch_size
+        position = self.prompt_encoder.dense_position_embedding()
+        logits: Tensor = decoder(embedding, position, sparse, dense, clicks=clicks, labels=labels)[0]
         return logits
 
     def upsample(self, logits: Tensor) -> Tensor:

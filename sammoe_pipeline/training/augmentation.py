@@ -31,7 +31,7 @@ def augment(image: Tensor, rng: np.random.Generator, *, strength: float = 1.0) -
         image = low_resolution(image, float(rng.uniform(1.2, 2.5)))
     if rng.random() < 0.5 * strength:
         image = image + noise(tuple(image.shape), rng) * float(rng.uniform(0, 0.15)) * spread
-    if rng.random() < 0.15 * strength:
+    if rng.random() < 0.05 * strength:
         image = -image
     return image
 

@@ -14,7 +14,7 @@ from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.paths import PreprocessedDataset
 from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.training.augmentation import augment, recolour
-from sammoe_pipeline.training.dense_lessons import UNKNOWN
+from sammoe_pipeline.training.recognition import UNKNOWN
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
 from sammoe_pipeline.training.warm_up import ellipsoids
 
@@ -25,7 +25,7 @@ _VIEW_SCALE = (0.6, 2.0)
 
 _NATIVE_SCALE = (1.25, 1.75)
 
-_NATIVE_SHARE = 0.5
+_NATIVE_SHARE = 0.7
 
 _VALIDATION_SHARE = 0.1
 
@@ -186,7 +186,7 @@ def draw_view(
                 if held_out
                 else (_NATIVE_SCALE if rng.random() < _NATIVE_SHARE else _VIEW_SCALE),
                 rotation=0.0 if held_out else 0.3,
-                mirror_axes=() if held_out else (0,),
+                mirror_axes=(),
             ),
         )
         image, labels = cut(case, placement, size)

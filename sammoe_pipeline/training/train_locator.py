@@ -18,7 +18,7 @@ from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_image import EncodedImage
-from sammoe_pipeline.inference.locate import probability_maps
+from sammoe_pipeline.inference.locate import new_locator, probability_maps
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS
@@ -134,7 +134,7 @@ def _fit(
 
     budget = planned.plan.training
     torch.manual_seed(planned.plan.seed)
-    locator = Locator(channels=model.embedding_channels, num_classes=num_classes).to(device)
+    locator = new_locator(model, num_classes).to(device)
     optimiser = make_optimiser(locator, _LEARNING_RATE)
     loss_of = MaskLoss()
     for iteration in (bar := tqdm(range(budget.iterations), desc=f"Training locator of {planned.name}")):

@@ -31,7 +31,8 @@ class BrightThing(nn.Module):
     """
 
     patch_size = mask_size = 16
-    embedding_channels = 1
+    embedding_channels = context_channels = 1
+    detail_channels = 0
 
     def __init__(self) -> None:
         super().__init__()

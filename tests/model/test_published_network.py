@@ -105,7 +105,9 @@ def test_decoder_is_the_published_one(pair: tuple[Any, SamMed3D], prompts: tuple
     sparse, dense = model.prompt_encoder(points, labels, previous)
     inputs = (torch.randn(2, 384, 8, 8, 8), model.prompt_encoder.dense_position_embedding(), sparse, dense)
     theirs = reference.mask_decoder.predict_masks(*inputs)
-    for ours, expected in zip(model.mask_decoder(*inputs, num_masks=4), theirs, strict=True):
+    for ours, expected in zip(
+        model.mask_decoder(*inputs, clicks=points, labels=labels, num_masks=4), theirs, strict=True
+    ):
         assert_same(ours, expected)
 
 

@@ -19,7 +19,6 @@ from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHT
 from sammoe_pipeline.preprocessing import prepare_dataset
 from sammoe_pipeline.training import pretrain as module
 from sammoe_pipeline.training import pretraining_views as views_module
-from sammoe_pipeline.training.dense_lessons import UNKNOWN
 from sammoe_pipeline.training.pretrain import pretrain, pretraining_configuration, require_known_classes
 from sammoe_pipeline.training.pretraining_views import (
     PretrainSettings,
@@ -29,6 +28,7 @@ from sammoe_pipeline.training.pretraining_views import (
     draw_view,
     open_source,
 )
+from sammoe_pipeline.training.recognition import UNKNOWN
 from tests.conftest import MakeWorkspace, Workspace
 
 SETTINGS = PretrainSettings(
@@ -235,6 +235,17 @@ def test_card_says_what_the_foundation_was_trained_on(
     assert card.sha256 == sha256_of(folder / FOUNDATION_WEIGHTS)
     assert card.source == "sammoe_pretrain -d 7"
     Foundation(card=card, folder=folder).load_model()
+
+
+def test_encoder_is_compiled_where_asked(
+    source: TrainingSource, tmp_path: Path, in_this_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    arguments = {"device": "cpu", "command": "", "compiled": True}
+    folder = pretrain([source], replace(SETTINGS, iterations=1), tmp_path, **arguments)  # type: ignore[arg-type]
+    assert compiled == ["ImageEncoder"]
+    Foundation(card=FoundationCard.load(folder / FOUNDATION_JSON), folder=folder).load_model()
 
 
 class _Killed(BaseException):
