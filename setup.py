@@ -44,6 +44,7 @@ setup(
         "connected-components-3d",
         "huggingface_hub",
         "matplotlib",
+        "monai>=1.5",
         "nibabel",
         "numpy",
         "pydantic>=2",
@@ -67,6 +68,8 @@ setup(
             "appdirs",
             "einops",
             "requests",
+            # A second opinion on distances between surfaces.
+            "surface-distance",
         ]
     },
 )
