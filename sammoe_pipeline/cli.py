@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sammoe_pipeline.cli_judge import add_judge_arguments, is_judging, judge_label_maps
 from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, positive_int, run_command
 
 if TYPE_CHECKING:
@@ -266,11 +267,12 @@ def predict(argv: list[str] | None = None) -> int:
 
 
 def evaluate(argv: list[str] | None = None) -> int:
-    """`sammoe_evaluate`: judges a mixture on the cases that its folds hold out."""
+    """`sammoe_evaluate`: judges a mixture on the cases that its folds hold out, or any tool's label maps."""
     parser = _parser(
         "sammoe_evaluate",
         "Judge a mixture on the cases that each fold holds out: general expert, each class's own expert, and the "
-        "mixture, prompted alike. Writes cases.csv, routing.csv, summary.json and report.html, and prints the table.",
+        "mixture, prompted alike. Writes cases.csv, routing.csv, summary.json and report.html, and prints the table. "
+        "With --predictions, judge any tool's label maps.",
         "sammoe_evaluate -m default --clicks 0 1",
     )
     parser.add_argument("-m", default="default", metavar="NAME", help="mixture (default: default)")
@@ -287,9 +289,14 @@ def evaluate(argv: list[str] | None = None) -> int:
     _add_foundation_argument(parser)
     _add_device_argument(parser)
     add_folder_arguments(parser)
+    add_judge_arguments(parser)
     arguments = parser.parse_args(argv)
 
     def body() -> None:
+        if is_judging(parser, argv):
+            judge_label_maps(arguments)
+            return
+
         from sammoe_pipeline.artefacts import MixtureCard
         from sammoe_pipeline.device import choose_device
         from sammoe_pipeline.errors import UsageError
