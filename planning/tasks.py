@@ -76,7 +76,7 @@ def training_budget(tasks: Iterable[Task], train_cases: Mapping[str, int], class
         # With 8 views a step each one is seen at least four times.
         iterations=min(max(views // 2, FEWEST_ITERATIONS), MOST_ITERATIONS),
         batch_size=8,
-        learning_rate=3e-4,
+        learning_rate=1e-3,
         interactions=2,
         mirror_axes=() if any(has_side(name) for name in classes) else (0,),
     )

@@ -89,7 +89,7 @@ def small_plan(**changes: Any) -> Plan:
             "views": 400,
             "iterations": 400,
             "batch_size": 8,
-            "learning_rate": 3e-4,
+            "learning_rate": 1e-3,
             "interactions": 2,
             "mirror_axes": [],
         },
