@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 DEFAULT = "default"
 """Name of the mixture that is used where none is named."""
 
-
 M = TypeVar("M", bound=nn.Module)
 
 

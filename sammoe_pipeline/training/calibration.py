@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sammoe_pipeline.artefacts import (
-    CalibrationPoint,
-)
+from sammoe_pipeline.artefacts import CalibrationPoint
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import GENERAL, Routing, select
@@ -20,9 +18,7 @@ from sammoe_pipeline.training.gate_prompts import GatePrompt, Member, prompts_of
 logger = logging.getLogger(__name__)
 
 TOP_K = 2
-
 _THRESHOLDS = tuple(round(0.3 + 0.05 * step, 2) for step in range(14))
-
 _AS_GOOD = 5e-4
 
 

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sammoe_pipeline.artefacts import (
-    MixtureExpert,
-)
+from sammoe_pipeline.artefacts import MixtureExpert
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.prompt_description import new_gate
 from sammoe_pipeline.model import SamMed3D
@@ -21,11 +19,8 @@ from sammoe_pipeline.training.optimisation import learning_rate_at
 logger = logging.getLogger(__name__)
 
 HIDDEN = 48
-
 _ITERATIONS = 400
-
 _LEARNING_RATE = 3e-3
-
 _WEIGHT_DECAY = 0.02
 
 

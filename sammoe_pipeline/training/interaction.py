@@ -72,7 +72,7 @@ def interactive_loss(
 
     Args:
         model: the foundation.
-        embedding: (B, C, g, g, g).
+        embedding: (B, `embedding_channels`, g, g, g).
         clicks: the first click of each of B prompts.
         targets: (B, 1, P, P, P), 0 or 1.
         valid: (B, 1, P, P, P), False where the truth is unknown.
@@ -92,8 +92,7 @@ def interactive_loss(
     previous: Tensor | None = None
     for index in range(rounds):
         points, labels = click_tensors(so_far, embedding.device)
-        logits = model.decode(embedding, points, labels, previous, mask_decoder=decoder)
-        logits = logits.float()
+        logits = model.decode(embedding, points, labels, previous, mask_decoder=decoder).float()
         if coarse:
             total = total + loss_of(logits, coarse_targets, coarse_valid)
         else:

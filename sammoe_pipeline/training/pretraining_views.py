@@ -22,21 +22,13 @@ SPACING_RATIO = 1.5
 """Arrays for pretraining are this much finer than the native spacing, so that views can look closer."""
 
 _VIEW_SCALE = (0.6, 2.0)
-
 _NATIVE_SCALE = (1.25, 1.75)
-
 _NATIVE_SHARE = 0.7
-
 _VALIDATION_SHARE = 0.1
-
 _SMALLEST_TARGET = 64
-
 _MOST_DRAWS = 1000
-
 _RAMP = 0.2
-
 _EASY = 0.2
-
 _EASY_AT_LAST = 0.05
 
 
@@ -231,14 +223,15 @@ def draw_view(
 
 def _structures(labels: Tensor, sources: Sequence[TrainingSource], chosen: int) -> Tensor:
     """Renumbers the labels (x, y, z) of one source so that classes of different sources differ."""
-    source = sources[chosen]
     first = 1 + sum(len(earlier.labels) for earlier in sources[:chosen])
-    table = torch.full((max(int(labels.max()), *(max(values) for values in source.labels.values())) + 2,), UNKNOWN)
+    classes = list(enumerate(sources[chosen].labels.values(), first))
+    largest = max(int(labels.max()), *(max(values) for _, values in classes))
+    # One entry more than there are values: the last is that of `OUTSIDE`, which is -1.
+    table = torch.full((largest + 2,), UNKNOWN)
     table[0] = 0
     # A class within another has fewer values, and comes later to keep its voxels.
-    order = sorted(range(len(source.labels)), key=lambda index: -len(list(source.labels.values())[index]))
-    for index in order:
-        table[list(source.labels.values())[index]] = first + index
+    for number, values in sorted(classes, key=lambda entry: -len(entry[1])):
+        table[list(values)] = number
     return table[labels.long()].to(torch.int16)
 
 

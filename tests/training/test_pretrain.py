@@ -214,6 +214,12 @@ def test_targets_too_small_to_show_are_an_error_and_no_endless_search(make_works
             _views(_source(made, excluded), 1)
 
 
+def test_class_of_several_values_is_one_structure_and_a_class_within_keeps_its_voxels(source: TrainingSource) -> None:
+    regions = replace(source, labels={"inner": (2,), "whole": (1, 2)})
+    labels = torch.tensor([[[0, 1, 2, -1]]], dtype=torch.int16)
+    assert views_module._structures(labels, [regions], 0).flatten().tolist() == [0, 2, 1, UNKNOWN]
+
+
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes batches one after another here, and few views to validate on."""
