@@ -51,6 +51,7 @@ setup(
         "safetensors",
         "scipy",
         "tqdm",
+        "zlib-ng",
     ],
     extras_require={
         "test": [

@@ -10,7 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
-from sammoe_pipeline.image_io import Header, Volume, read_channels, read_header, read_volume
+from sammoe_pipeline.gzipped_nifti import Scratch
+from sammoe_pipeline.image_io import Header, Volume, read_channels, read_header, read_voxels
 
 FILE_ENDING = ".nii.gz"
 """Of every file that is written."""
@@ -35,14 +36,18 @@ def header_of(path: Path, *, channels: int = 1) -> Header:
         return read_header(path, channels=channels)
 
 
-def voxels_of(path: Path) -> NDArray[Any]:
+def voxels_of(path: Path, scratch: Scratch | None = None) -> NDArray[Any]:
     """Reads the voxels (x, y, z) of a file of the source.
+
+    Args:
+        path: the file.
+        scratch: memory to read one file after the other into, where only one is needed at a time.
 
     Raises:
         UnreadableFileError: it is missing, broken or not to be read by this user.
     """
     with _system_errors(path):
-        return read_volume(path).data
+        return read_voxels(path, scratch or Scratch())
 
 
 def channels_of(path: Path, channels: int) -> list[Volume]:

@@ -18,6 +18,7 @@ from dataset_conversion.files import voxels_of
 from dataset_conversion.selection import Numbering
 from dataset_conversion.source import BACKGROUND, LabelFile
 from sammoe_pipeline.errors import UnreadableFileError
+from sammoe_pipeline.gzipped_nifti import Scratch
 from sammoe_pipeline.image_io import Header
 
 _LISTED = 8
@@ -57,12 +58,13 @@ def paint(files: Sequence[LabelFile], numbering: Numbering, grid: Header) -> Pai
     canvas = np.zeros(grid.shape, np.uint8 if max(numbering.classes.values()) < 256 else np.uint16, order="F")
     same, overlaps = len(files) == 1 and not numbering.right, 0
     faults: list[str] = []
+    scratch = Scratch()
     for file in files:
         is_mask, numbers = isinstance(file.meaning, str), numbers_of(file, numbering)
         if is_mask and not numbers:
             continue
         try:
-            data = voxels_of(file.path)
+            data = voxels_of(file.path, scratch)
         except UnreadableFileError as error:
             faults.append(str(error))
             continue
@@ -92,7 +94,8 @@ def numbers_of(file: LabelFile, numbering: Numbering) -> dict[int, int]:
 
 def has_foreground(files: Iterable[LabelFile]) -> bool:
     """Tells whether any file has a voxel that is not 0."""
-    return any(bool(voxels_of(file.path).any()) for file in files)
+    scratch = Scratch()
+    return any(bool(voxels_of(file.path, scratch).any()) for file in files)
 
 
 def values_in(path: Path) -> list[int] | str:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
-from sammoe_pipeline.intact import require_intact_voxels, require_length, require_sound_gzip
+from sammoe_pipeline.gzipped_nifti import Scratch, read_plain_voxels
+from sammoe_pipeline.intact import require_length, require_sound_gzip
 from sammoe_pipeline.sheared import read_sheared, require_place
 
 if TYPE_CHECKING:
@@ -114,6 +115,26 @@ def read_volume(path: Path) -> Volume:
     return Volume(data=data, affine=affine)
 
 
+def read_voxels(path: Path, scratch: Scratch) -> NDArray[Any]:
+    """Reads the voxels of a volume alone, whose header has been read before: what lies in `scratch` is overwritten.
+
+    Args:
+        path: the file.
+        scratch: memory for files that can be read straight into it; the result is valid until its next use.
+
+    Returns:
+        Voxels (x, y, z), as `read_volume` gives them.
+
+    Raises:
+        UnreadableFileError: the file is missing, broken, or not three-dimensional.
+    """
+    if path.name.lower().endswith(".nii.gz") and path.is_file():
+        voxels = read_plain_voxels(path, scratch)
+        if voxels is not None and voxels.ndim == 3:
+            return voxels
+    return read_volume(path).data
+
+
 def read_channels(path: Path, channels: int) -> list[Volume]:
     """Reads the volumes that a 4D file holds along its fourth axis, in order.
 
@@ -191,15 +212,18 @@ def _read(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]
         _require_channels(path, size, 1, channels)
         return np.asarray(voxels), grid.affine
     _require_channels(path, reader.GetSize(), reader.GetNumberOfComponents(), channels)
+    affine = _affine(path, reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
+    if is_gzipped:
+        voxels = read_plain_voxels(path)
+        if voxels is not None:
+            return voxels.reshape(reader.GetSize(), order="F"), affine
+        require_sound_gzip(path)
     try:
         image = reader.Execute()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     # SimpleITK's arrays are (z, y, x) or (channel, z, y, x).
-    data = SimpleITK.GetArrayFromImage(image)
-    if is_gzipped:
-        require_intact_voxels(path, data, _voxel_offset(reader))
-    return data.T, _affine(path, image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    return SimpleITK.GetArrayFromImage(image).T, affine
 
 
 def _voxel_offset(reader: SimpleITK.ImageFileReader) -> int:

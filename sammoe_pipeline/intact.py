@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
 
 _READ_BYTES = 1 << 20
-_TRAILER = struct.Struct("<II")
-_GZIP = 31
-"""What zlib calls a stream in a gzip file, in its largest window."""
 
 
 def require_length(path: Path, length: int) -> None:
@@ -47,39 +39,28 @@ def require_sound_gzip(path: Path) -> int:
     Raises:
         UnreadableFileError: it is truncated or corrupted.
     """
+    from zlib_ng import gzip_ng
+
     length = 0
-    try:
-        with gzip.open(path) as file:
-            while chunk := file.read(_READ_BYTES):
-                length += len(chunk)
-    except (EOFError, OSError, zlib.error) as error:
-        raise _damaged(path, str(error)) from error
+    with gzip_faults(path), gzip_ng.open(path) as file:
+        while chunk := file.read(_READ_BYTES):
+            length += len(chunk)
     return length
 
 
-def require_intact_voxels(path: Path, voxels: NDArray[Any], offset: int) -> None:
-    """Checks voxels that were read from a gzip file against its checksum, without decompressing it again if possible.
-
-    Args:
-        path: the file.
-        voxels: as they were read, contiguous in the order of the file.
-        offset: bytes of the uncompressed file before them.
+@contextmanager
+def gzip_faults(path: Path) -> Iterator[None]:
+    """Names the file in what reading a gzip file raises.
 
     Raises:
-        UnreadableFileError: the file is truncated or corrupted.
+        UnreadableFileError: it is truncated or corrupted.
     """
-    with path.open("rb") as file:
-        start = file.read(_READ_BYTES)
-        file.seek(-_TRAILER.size, os.SEEK_END)
-        checksum, length = _TRAILER.unpack(file.read())
+    from zlib_ng import gzip_ng, zlib_ng
+
     try:
-        header = zlib.decompressobj(wbits=_GZIP).decompress(start, offset)
-    except zlib.error as error:
+        yield
+    except (EOFError, gzip_ng.BadGzipFile, zlib_ng.error) as error:
         raise _damaged(path, str(error)) from error
-    whole = len(header) == offset and length == (offset + voxels.nbytes) % (1 << 32)
-    if not whole or zlib.crc32(np.ascontiguousarray(voxels).data, zlib.crc32(header)) != checksum:
-        # Also where the voxels are not as stored: other byte order, scaled values, NaN, a file of several members.
-        require_sound_gzip(path)
 
 
 def _damaged(path: Path, reason: str) -> UnreadableFileError:

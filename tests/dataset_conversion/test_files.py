@@ -20,7 +20,7 @@ def test_headers_voxels_and_channels_are_read(tmp_path: Path) -> None:
     ("name", "read"),
     [
         ("read_header", header_of),
-        ("read_volume", voxels_of),
+        ("read_voxels", voxels_of),
         ("read_channels", lambda path: channels_of(path, 2)),
     ],
 )

@@ -100,7 +100,7 @@ def test_values_of_masks_are_found(values: list[int]) -> None:
 def test_values_of_a_file_or_its_fault_are_told(tmp_path: Path) -> None:
     assert values_in(label_map(tmp_path / "a.nii.gz", [4, 9])) == [4, 9]
     (tmp_path / "b.nii.gz").write_bytes(b"no image")
-    assert "b.nii.gz cannot be read" in str(values_in(tmp_path / "b.nii.gz"))
+    assert "b.nii.gz is damaged" in str(values_in(tmp_path / "b.nii.gz"))
 
 
 def test_foreground_is_looked_for_in_every_file(tmp_path: Path) -> None:
