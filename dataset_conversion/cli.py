@@ -6,11 +6,11 @@ import argparse
 import re
 import shlex
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dataset_conversion.registry import FORMATS, PHANTOMS, Format
+from dataset_conversion.format import Format
+from dataset_conversion.registry import FORMATS, PHANTOMS
 from sammoe_pipeline.command import (
     add_folder_arguments,
     add_workers_argument,
@@ -26,7 +26,7 @@ _DESCRIPTION = """\
 Turn a public dataset, as downloaded, into the raw format of nnU-Net v2, or make a dataset of phantoms.
 The whole source is checked before anything is written. Run again, the command does only what is missing."""
 
-_FORMAT_FLAGS: dict[str, dict[str, Any]] = {
+FORMAT_FLAGS: dict[str, dict[str, Any]] = {
     "names": {"type": Path, "metavar": "FILE", "help": "table of values and names: CSV, TSV, JSON or ITK-SNAP's"},
     "image": {"nargs": "+", "metavar": "FILE", "help": "name of the image in each case's folder, one a channel"},
     "label": {"nargs": "+", "metavar": "FILE", "help": "name of the label map in each case's folder, or of masks"},
@@ -101,7 +101,7 @@ def _convert(arguments: argparse.Namespace, raw: Path) -> bool:
     )
     folder = _target(raw, arguments.d, arguments.n or _name_of(arguments.i))
     given = {flag: getattr(arguments, flag) for flag in chosen.flags if getattr(arguments, flag) is not None}
-    source = import_module(chosen.module).read_source(arguments.i, **chosen.given, **given)
+    source = chosen.source(arguments.i, **given)
     plan = plan_conversion(source, folder, options)
     if arguments.dry_run:
         sys.stdout.write(describe(plan))
@@ -163,7 +163,7 @@ def _parser(summaries: dict[str, str]) -> argparse.ArgumentParser:
 def _add_conversion_arguments(parser: argparse.ArgumentParser, chosen: Format) -> None:
     parser.add_argument("-i", type=Path, required=True, metavar="SRC", help="the dataset, extracted")
     for flag in chosen.flags:
-        parser.add_argument(f"--{flag}", **_FORMAT_FLAGS[flag])
+        parser.add_argument(f"--{flag}", **FORMAT_FLAGS[flag])
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="only these classes, numbered in this order")
     parser.add_argument(
         "--merge", nargs="+", action="extend", default=[], metavar="NEW=A,B", help="make one class of several"

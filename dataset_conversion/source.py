@@ -74,7 +74,7 @@ class Source:
         faults: what the format found amiss, such as unpaired files; reported together with everything else.
         left_out: reason why, by case, where a format knows that a case is of no use.
         description: what the dataset shows, in words.
-        licence: as the dataset gives it.
+        licence: as the dataset itself gives it; empty where it does not.
         reference: who made it, or where it comes from.
         release: the dataset's version, where it has one.
         empty_is_unlabelled: a label map without any foreground means that nobody has labelled the case.
@@ -90,7 +90,7 @@ class Source:
     faults: tuple[Fault, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
-    licence: str = "not stated"
+    licence: str = ""
     reference: str = "not stated"
     release: str | None = None
     empty_is_unlabelled: bool = False

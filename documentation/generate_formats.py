@@ -8,7 +8,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from dataset_conversion.registry import FORMATS, Format  # noqa: E402
+from dataset_conversion.format import Format  # noqa: E402
+from dataset_conversion.registry import FORMATS  # noqa: E402
 
 FOLDER = HERE / "reference" / "formats"
 TABLE = HERE / "reference" / "formats.md"

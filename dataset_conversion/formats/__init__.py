@@ -1,1 +1,1 @@
-"""One module a format: each has `read_source(folder, ...) -> Source`. `dataset_conversion.registry` names them."""
+"""One module a format: how to read it, and what users are told of it. `dataset_conversion.registry` lists them."""

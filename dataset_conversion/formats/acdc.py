@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Case, Fault, Source, classes_of
 from dataset_conversion.tables import ACDC
 from dataset_conversion.walking import all_folders, files_by_id, pair, require_folder
@@ -48,7 +49,6 @@ def read_source(folder: Path) -> Source:
         cases=tuple(cases),
         faults=tuple(faults),
         description="ACDC: right ventricle, myocardium and left ventricle at end-diastole and end-systole",
-        licence="CC BY-NC-SA 4.0, not confirmed",
         reference="Bernard et al., ACDC, humanheart-project.creatis.insa-lyon.fr/database",
     )
 
@@ -65,3 +65,26 @@ def _missing_frames(patient: Path, frames: set[int]) -> list[Fault]:
         for key, frame in named.items()
         if frame not in frames
     ]
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="ACDC: the heart at end-diastole and end-systole",
+    modality="cine MR",
+    classes=tuple(ACDC.values()),
+    licence="CC BY-NC-SA 4.0, not confirmed",
+    where="humanheart-project.creatis.insa-lyon.fr/database",
+    tree="""\
+ACDC/database/
+  training, testing/
+    patientNNN/
+      Info.cfg
+      patientNNN_frameFF.nii.gz
+      patientNNN_frameFF_gt.nii.gz
+      patientNNN_4d.nii.gz            not used""",
+    notes=(
+        "A case is a frame; `patients.json` groups those of one patient into one fold.",
+        "Patients below `testing` go to `imagesTs` and `labelsTs`.",
+        "Frames that `Info.cfg` names as end-diastole and end-systole must be there.",
+    ),
+)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.names import read_names
 from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
 from dataset_conversion.walking import all_folders, find_root, is_visible, subfolders
@@ -172,3 +173,30 @@ def _classes(cases: list[Case]) -> tuple[str, ...]:
     tables = [classes_of(meaning) for meaning in meanings if isinstance(meaning, dict)]
     masks = sorted({meaning for meaning in meanings if isinstance(meaning, str)})
     return (*dict.fromkeys(name for table in tables for name in table), *masks)
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="BIDS derivatives: label maps (dseg) or masks of the dataset's images",
+    modality="any",
+    classes=(),
+    licence="that of the dataset itself",
+    where="openneuro.org, or your own data",
+    tree="""\
+SRC/
+  sub-X[/ses-Y]/anat/sub-X[_...]_T1w.nii.gz
+  derivatives/PIPELINE/
+    dseg.tsv                            values and names; or beside each label map
+    sub-X[/ses-Y]/anat/sub-X[_...]_dseg.nii.gz
+    sub-X[/ses-Y]/anat/sub-X[_...]_label-CLASS_mask.nii.gz    where there is no dseg""",
+    notes=(
+        "The image of a label map has the same entities, apart from `space`, `seg`, `res`, `desc`, `label`, `den` "
+        "and `atlas`. Label maps in the space of a template belong to images in that space, in the derivatives.",
+        "Without a table, classes are called after their values: `class_1`, .... BIDS's own default table is not "
+        "assumed.",
+        "Masks are named by their entity `label`, else `seg`, else `desc`.",
+        "`patients.json` groups the images of one subject into one fold.",
+        "Names that BIDS does not have (`..._seg-manual.nii.gz`) are not read, nor are `probseg`.",
+    ),
+    flags=("pipeline", "suffix", "seg"),
+)

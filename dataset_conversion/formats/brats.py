@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
 from dataset_conversion.tables import BRATS_2021, BRATS_2023, BRATS_2024_GLI
 from dataset_conversion.walking import all_folders, files_by_id, require_folder
@@ -56,7 +57,6 @@ def read_source(folder: Path, *, year: str | None = None) -> Source:
         cases=tuple(cases),
         faults=tuple(faults),
         description="BraTS: brain tumours in MR",
-        licence="CC BY-NC-SA 4.0 (2021); of later years not established",
         reference="Brain Tumor Segmentation challenge, synapse.org",
         release="2021" if old else None,
     )
@@ -92,3 +92,27 @@ def _read_case(path: Path, sequences: tuple[str, ...], meaning: Mapping[int, str
         test="seg" not in files,
     )
     return case, twice
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="BraTS 2021 and 2023 (GLI, MEN, MET, PED, SSA), and gliomas of 2024",
+    modality="MR: T1, T1 with contrast, T2, FLAIR",
+    classes=tuple(BRATS_2023.values()),
+    licence="CC BY-NC-SA 4.0 (2021); of later years not established",
+    where="synapse.org",
+    tree="""\
+SRC/                        in folders of any name and depth
+  BraTS2021_NNNNN/BraTS2021_NNNNN_{t1,t1ce,t2,flair,seg}.nii.gz
+  BraTS-XXX-NNNNN-TTT/BraTS-XXX-NNNNN-TTT-{t1n,t1c,t2w,t2f,seg}.nii.gz""",
+    notes=(
+        "Names decide what values mean: 4 is enhancing tumour in 2021, and resection cavity in gliomas of 2024. "
+        "Where no folder's name has the year, `--year` says it.",
+        "2021 calls the classes `necrotic_tumor_core`, `edema`, `enhancing_tumor`; 2024 adds `resection_cavity`.",
+        "Classes do not overlap. For the challenge's regions use `--merge`.",
+        "From 2023 on TTT is a point in time; `patients.json` groups those of one patient into one fold.",
+        "Gliomas of 2023 are those of 2021 with new numbers. Do not evaluate one on the other.",
+        "2024's other tumours, and MEN-RT, are not read: their labels or names are not certain.",
+    ),
+    flags=("year",),
+)

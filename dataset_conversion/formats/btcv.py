@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import BTCV
 from dataset_conversion.walking import files_by_id, find_root, pair, unlabelled
@@ -32,6 +33,25 @@ def read_source(folder: Path) -> Source:
         cases=(*cases, *unlabelled(tests, name=_CASE)),
         faults=(*faults, *more, *test_faults, *unpaired),
         description="BTCV: abdominal organs in CT",
-        licence="registration at Synapse",
         reference="Landman et al., MICCAI Multi-Atlas Labeling Beyond the Cranial Vault, Synapse syn3193805",
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="BTCV abdomen (Beyond the Cranial Vault)",
+    modality="CT",
+    classes=tuple(BTCV.values()),
+    licence="registration at Synapse",
+    where="synapse.org, syn3193805",
+    tree="""\
+Abdomen/RawData/
+  Training/img/imgNNNN.nii.gz
+  Training/label/labelNNNN.nii.gz
+  Testing/img/imgNNNN.nii.gz          or Test/img; optional""",
+    notes=(
+        "The registered variant, `RegData`, is another dataset: give the folder `RawData`.",
+        "The name of the folder of test images is not established; both are looked for.",
+        "Re-annotations with other numbers (8 or 14 classes) exist; a value above 13 is reported as a fault.",
+    ),
+)

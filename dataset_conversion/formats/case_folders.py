@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.formats.paired import VOLUME
 from dataset_conversion.names import read_names
 from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
@@ -106,3 +107,24 @@ def _only_image(roles: Counter[str], labels: Sequence[str], root: Path) -> str:
 def _there(roles: Counter[str]) -> str:
     listed = ", ".join(f"{role} ({number} cases)" for role, number in roles.most_common(12))
     return f"There are: {listed}."
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="a folder a case, with files named by their role",
+    modality="any",
+    classes=(),
+    licence="not stated",
+    where="your own data",
+    tree="""\
+SRC/
+  CASE/
+    image.nii.gz            the names are yours
+    label.nii.gz            a label map; or several masks, named after their classes""",
+    notes=(
+        "Which file is the label map is found where one has a word such as `seg`, `mask` or `label` in its name, "
+        "and the image where one other is left; otherwise say so with `--image` and `--label`.",
+        "Several files after `--label` are masks, and each later one is painted over the earlier ones.",
+    ),
+    flags=("image", "label", "names"),
+)

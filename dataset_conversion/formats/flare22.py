@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import FLARE22
 from dataset_conversion.walking import files_by_id, find_root, held_out, pair
@@ -44,10 +45,31 @@ def read_source(folder: Path) -> Source:
         cases=(*cases, *tests),
         faults=(*faults, *more, *unpaired),
         description="FLARE22: abdominal organs in CT",
-        licence="not established; registration",
         reference="Ma et al., FLARE22, flare22.grand-challenge.org",
     )
 
 
 def _tuning_folders(base: Path) -> list[Path]:
     return [base / name for name in _TUNING if (base / name).is_dir()]
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="FLARE22: abdominal organs, the labelled cases",
+    modality="CT",
+    classes=tuple(FLARE22.values()),
+    licence="not established; registration",
+    where="flare22.grand-challenge.org",
+    tree="""\
+Training/FLARE22_LabeledCase50/
+  images/FLARE22_Tr_NNNN_0000.nii.gz
+  labels/FLARE22_Tr_NNNN.nii.gz
+Tuning/ or Validation/                optional: test cases
+  images/FLARETs_NNNN_0000.nii.gz     or without images/
+  labels/FLARETs_NNNN.nii.gz          optional""",
+    notes=(
+        "The folder of tuning cases is not established; both names are looked for, with and without `images`.",
+        "The thousands of unlabelled cases are left alone.",
+        "Its sources overlap with other public CT datasets.",
+    ),
+)

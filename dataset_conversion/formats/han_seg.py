@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.formats.masks import mask_case, order_classes
 from dataset_conversion.source import Fault, Source
 from dataset_conversion.tables import HAN_SEG
@@ -43,6 +44,26 @@ def read_source(folder: Path) -> Source:
         cases=tuple(mask_case(name, image, masks[name], classes) for name, image in images.items()),
         faults=tuple(faults),
         description="HaN-Seg: organs at risk of head and neck in CT",
-        licence="sources disagree: CC BY-ND, or CC BY-NC-ND",
         reference="Podobnik et al., HaN-Seg, zenodo.org/records/7442914",
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="HaN-Seg: organs at risk of head and neck, on CT",
+    modality="CT",
+    classes=HAN_SEG,
+    licence="sources disagree: CC BY-ND, or CC BY-NC-ND",
+    where="zenodo.org/records/7442914",
+    tree="""\
+HaN-Seg/set_1/
+  case_NN/
+    case_NN_IMG_CT.nrrd
+    case_NN_OAR_ORGAN.seg.nrrd
+    case_NN_IMG_MR_T1.nrrd            not used""",
+    notes=(
+        "Cases lack some organs, so organs are numbered by a fixed table; what a case lacks is background there.",
+        "The mask of case_19 is reported not to lie on its image: if so, `--skip-faulty` goes on without it.",
+        "A mask that was cropped in place of having the size of its image is reported as a fault.",
+    ),
+)

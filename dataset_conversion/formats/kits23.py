@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Case, LabelFile, Source, classes_of
 from dataset_conversion.tables import KITS23
 from dataset_conversion.walking import alone, find_root, subfolders
@@ -42,7 +43,28 @@ def read_source(folder: Path) -> Source:
         cases=tuple(cases),
         faults=tuple(faults),
         description="KiTS23: kidneys, tumours and cysts in CT",
-        licence="CC BY-NC-SA 4.0",
         reference="Heller et al., KiTS23, github.com/neheller/kits23",
         mixed_orientations=True,
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="KiTS23: kidneys, tumours and cysts",
+    modality="CT",
+    classes=tuple(KITS23.values()),
+    licence="CC BY-NC-SA 4.0",
+    where="github.com/neheller/kits23",
+    tree="""\
+kits23/dataset/
+  case_NNNNN/
+    imaging.nii.gz          only after kits23_download_data
+    segmentation.nii.gz
+    instances/              not used""",
+    notes=(
+        "A fresh clone has no images; they must be fetched with the repository's own command.",
+        "The first axis of the arrays runs from head to foot, as their affine says; nnU-Net is told to reorient.",
+        "Kidney excludes its tumours and cysts. For the whole organ use `--merge kidney=kidney,tumor,cyst`.",
+        "Many patients of KiTS19 and KiTS21 come again.",
+    ),
+)

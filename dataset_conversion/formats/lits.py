@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import LITS
 from dataset_conversion.walking import all_files_by_id, pair, require_folder, unlabelled
@@ -35,7 +36,25 @@ def read_source(folder: Path) -> Source:
         cases=(*cases, *unlabelled(tests, name=_TEST)),
         faults=(*faults, *more, *test_faults, *unpaired),
         description="LiTS: liver and liver tumours in CT",
-        licence="CC BY-NC-ND 4.0",
         reference="Bilic et al., The Liver Tumor Segmentation Benchmark, CodaLab competition 17094",
         mixed_orientations=True,
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="LiTS: the liver and its tumours",
+    modality="CT",
+    classes=tuple(LITS.values()),
+    licence="CC BY-NC-ND 4.0",
+    where="competitions.codalab.org/competitions/17094",
+    tree="""\
+SRC/                        in folders of any name and depth
+  volume-N.nii
+  segmentation-N.nii
+  test-volume-N.nii         optional""",
+    notes=(
+        "The headers of volumes 28 to 47 are reported to be wrong (spacing of 1 mm). Task03_Liver of the Decathlon "
+        "(`msd`) shows the same patients with these corrected: prefer it.",
+    ),
+)

@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 
 from dataset_conversion.descriptions import numbered_table, read_description
+from dataset_conversion.format import Format
 from dataset_conversion.source import BACKGROUND, Source, classes_of
 from dataset_conversion.walking import files_by_id, find_root, pair, unlabelled
 from sammoe_pipeline.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS, LABELS_TR
@@ -51,3 +52,27 @@ def read_source(folder: Path) -> Source:
         reference=str(content.get("reference") or "Medical Segmentation Decathlon, medicaldecathlon.com"),
         release=content.get("release") or content.get("relase"),  # the Decathlon's own files have both spellings
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="Medical Segmentation Decathlon, all ten tasks, and datasets laid out like it",
+    modality="CT, MR",
+    classes=(),
+    licence="CC BY-SA 4.0",
+    where="medicaldecathlon.com",
+    tree="""\
+TaskNN_Name/
+  dataset.json
+  imagesTr/CASE.nii.gz
+  labelsTr/CASE.nii.gz
+  imagesTs/CASE.nii.gz      optional""",
+    notes=(
+        "Channels and classes are read from `dataset.json`. Its lists of files are not: what lies in the folders "
+        "counts.",
+        "Images of several channels (Task01_BrainTumour, Task05_Prostate) are 4D; each channel becomes a file.",
+        "Hidden files that macOS leaves behind (`._*`) are passed over.",
+        "Some label maps of Task04_Hippocampus are stored as float32; they become integers.",
+        "Task03_Liver shows the patients of LiTS, with spacing corrected. Do not evaluate one on the other.",
+    ),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dataset_conversion.descriptions import numbered_table, read_description
+from dataset_conversion.format import Format
 from dataset_conversion.formats.channels import group_channels, multichannel_cases
 from dataset_conversion.source import BACKGROUND, Case, Fault, Source, classes_of
 from dataset_conversion.walking import files_by_id, find_root
@@ -55,3 +56,21 @@ def _read_part(
     groups, strange = group_channels(files)
     cases, unpaired = multichannel_cases(groups, maps, meaning, channels=channels, test=test)
     return cases, [*faults, *more, *strange, *unpaired]
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="nnU-Net's first raw format",
+    modality="any",
+    classes=(),
+    licence="as its dataset.json says",
+    where="your own nnUNet_raw_data",
+    tree="""\
+TaskXXX_Name/
+  dataset.json
+  imagesTr/CASE_0000.nii.gz
+  labelsTr/CASE.nii.gz
+  imagesVal, labelsVal      optional: more training cases
+  imagesTs, labelsTs        optional: test cases""",
+    notes=("Names of channels (`modality`) and classes (`labels`, by number) are read from `dataset.json`.",),
+)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataset_conversion.descriptions import read_description
+from dataset_conversion.format import Format
 from dataset_conversion.formats.channels import group_channels, multichannel_cases
 from dataset_conversion.source import IGNORE, Case, Fault, LabelFile, Source
 from dataset_conversion.walking import files_by_id, find_root
 from sammoe_pipeline.errors import DatasetFaultsError
 from sammoe_pipeline.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS
-from sammoe_pipeline.raw_dataset import DatasetJson, read_dataset_json
+
+if TYPE_CHECKING:
+    from sammoe_pipeline.raw_dataset import DatasetJson
 
 _REGIONS = "regions_class_order"
 
@@ -33,6 +36,8 @@ def read_source(folder: Path) -> Source:
         ArtefactError: its `dataset.json` is missing or no JSON.
         DatasetFaultsError: its `dataset.json` breaks the format.
     """
+    from sammoe_pipeline.raw_dataset import read_dataset_json
+
     root = find_root(folder, DATASET_JSON)
     description = read_dataset_json(root / DATASET_JSON)
     content, _ = read_description(root / DATASET_JSON)
@@ -98,3 +103,24 @@ def _listed(root: Path, table: Any, meaning: Mapping[int, str]) -> tuple[list[Ca
             label = LabelFile(paths[-1], meaning)
             cases.append(Case(name=name, images=tuple(paths[:-1]), labels=(label,)))
     return cases, faults
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="nnU-Net's raw format, which is ours too: linked or copied, and checked",
+    modality="any",
+    classes=(),
+    licence="as its dataset.json says",
+    where="your own nnUNet_raw",
+    tree="""\
+DatasetXXX_Name/
+  dataset.json
+  imagesTr/CASE_0000.nii.gz
+  labelsTr/CASE.nii.gz
+  imagesTs, labelsTs        optional: test cases""",
+    notes=(
+        "Regions and an `ignore` label are kept. Datasets with regions cannot be given other classes.",
+        "Files of other endings than `.nii.gz` are rewritten.",
+        "Where `dataset.json` lists files under `dataset`, the list counts; it must not lead out of the folder.",
+    ),
+)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.formats.channels import group_channels, multichannel_cases
 from dataset_conversion.names import TABLE_ENDINGS, read_names
 from dataset_conversion.source import Fault, Source, classes_of
@@ -86,3 +87,25 @@ def _by_image(images: Mapping[str, object], maps: Mapping[str, Path]) -> tuple[d
         else:
             paired[candidates[0]] = path
     return paired, faults
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="a folder of images and a folder of label maps",
+    modality="any",
+    classes=(),
+    licence="not stated",
+    where="your own data",
+    tree="""\
+SRC/
+  images/CASE.nii.gz        or CASE_0000.nii.gz, CASE_0001.nii.gz, ... for several channels
+  labels/CASE.nii.gz        or CASE_seg, label_CASE, ...
+  names.csv                 optional: values and names of the classes""",
+    notes=(
+        "A label map is found by the name of its image; words for the role (`img`, `label`, `seg`, `mask`, ...) at "
+        "either end do not count.",
+        "Without a table of names, classes are called after their values: `class_1`, ....",
+        "The channel is called `image`. For CT say `--channels CT`, by which nnU-Net chooses its normalisation.",
+    ),
+    flags=("names",),
+)

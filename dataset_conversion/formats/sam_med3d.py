@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.formats.masks import mask_case
 from dataset_conversion.source import Case, Fault, Source
 from dataset_conversion.walking import alone, files_by_id, find_root, subfolders
@@ -48,7 +49,6 @@ def read_source(folder: Path, *, dataset: str | None = None) -> Source:
         cases=tuple(cases),
         faults=tuple(faults),
         description=f"{dataset}, from the layout of SAM-Med3D",
-        licence="that of the dataset itself",
         reference="Wang et al., SAM-Med3D, github.com/uni-medical/SAM-Med3D",
     )
 
@@ -89,3 +89,26 @@ def _join(
         if case not in image_of
     ]
     return cases, faults
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="the layout that SAM-Med3D is trained in: binary masks, a folder a class",
+    modality="any",
+    classes=(),
+    licence="that of the dataset itself",
+    where="github.com/uni-medical/SAM-Med3D",
+    tree="""\
+SRC/
+  CLASS/MODALITY_DATASET/
+    imagesTr/CASE.nii.gz    repeated in each class
+    labelsTr/CASE.nii.gz    binary
+    imagesTs, labelsTs      optional: test cases""",
+    notes=(
+        "One dataset at a time: `--dataset ct_WORD` where there are several. Its masks are joined by case, in the "
+        "alphabetical order of classes.",
+        "A case without the file of some class is taken to lack it: very small masks were dropped by the makers.",
+        "How the archives of SA-Med3D-140K look inside is not established; this is the layout of the code.",
+    ),
+    flags=("dataset",),
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import SEGTHOR
 from dataset_conversion.walking import files_by_id, find_root, pair, subfolders, unlabelled
@@ -35,6 +36,20 @@ def read_source(folder: Path) -> Source:
         cases=(*cases, *unlabelled(tests)),
         faults=(*faults, *unpaired),
         description="SegTHOR: esophagus, heart, trachea and aorta in CT",
-        licence="not established; registration at CodaLab",
         reference="Lambert et al., SegTHOR, CodaLab competition 21145",
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="SegTHOR: organs at risk in the thorax",
+    modality="CT",
+    classes=tuple(SEGTHOR.values()),
+    licence="not established; registration at CodaLab",
+    where="competitions.codalab.org/competitions/21145",
+    tree="""\
+SRC/
+  train/Patient_NN/Patient_NN.nii.gz
+  train/Patient_NN/GT.nii.gz
+  test/Patient_NN.nii.gz    optional""",
+)

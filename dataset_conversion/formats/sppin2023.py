@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
 from dataset_conversion.tables import SPPIN2023
 from dataset_conversion.walking import files_by_id, find_root, subfolders
@@ -45,6 +46,27 @@ def read_source(folder: Path) -> Source:
         cases=tuple(cases),
         faults=tuple(faults),
         description="SPPIN 2023: neuroblastoma in T1-weighted MR with contrast",
-        licence="signed agreement; no redistribution, no derived data",
         reference="Buser et al., Surgical Planning in Pediatric Neuroblastoma, sppin.grand-challenge.org",
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="SPPIN 2023: neuroblastoma in MR of children",
+    modality="MR (T1 with contrast)",
+    classes=tuple(SPPIN2023.values()),
+    licence="signed agreement; no redistribution, no derived data",
+    where="sppin.grand-challenge.org, zenodo.org/records/7845214",
+    tree="""\
+SPPIN_Dataset/SPPIN_train/
+  PT_NN/YYYYMMDD/
+    PT_NN_T1_gd_YYYYMMDD.nii
+    PT_NN_NB_YYYYMMDD.nii.gz            absent: a test case
+    PT_NN_T2_..., PT_NN_DWI_...         not used""",
+    notes=(
+        "This tree rests on one secondary source. Files are told by `T1` and `NB` in their names; their dates need "
+        "not be those of their folders.",
+        "T2 and diffusion have grids of their own and are not registered to T1, so T1 is the one channel.",
+        "A case is an examination; `patients.json` groups those of one child into one fold.",
+    ),
+)

@@ -7,8 +7,10 @@ Classes are told by file name and numbered in the order of the TotalSegmentator 
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.formats.masks import mask_case, missing_masks, order_classes
 from dataset_conversion.source import Fault, Source
 from dataset_conversion.tables import TOTALSEGMENTATOR_CT, TOTALSEGMENTATOR_MRI
@@ -16,7 +18,6 @@ from dataset_conversion.walking import files_by_id, find_root, subfolders
 
 _IMAGE = {"CT": "ct.nii.gz", "MRI": "mri.nii.gz"}
 _CLASSES = {"CT": TOTALSEGMENTATOR_CT, "MRI": TOTALSEGMENTATOR_MRI}
-_LICENCE = {"CT": "CC BY 4.0", "MRI": "CC BY-NC-SA 2.0"}
 _MASKS = "segmentations"
 
 
@@ -52,7 +53,6 @@ def read_source(folder: Path, *, modality: str) -> Source:
         ),
         faults=(*faults, *more),
         description=f"TotalSegmentator: {modality} of the whole body",
-        licence=_LICENCE[modality],
         reference="Wasserthal et al., TotalSegmentator, github.com/wasserth/TotalSegmentator",
         mixed_orientations=modality == "MRI",
         empty_is_unlabelled=modality == "MRI",
@@ -69,3 +69,47 @@ def _splits(path: Path) -> tuple[dict[str, str], list[Fault]]:
     except (UnicodeDecodeError, csv.Error) as error:
         return {}, [Fault(f"{path} cannot be read as a table ({error}). Download it again, or remove it.")]
     return {str(row.get("image_id")): str(row.get("split")) for row in rows}, []
+
+
+CT = Format(
+    read=partial(read_source, modality="CT"),
+    summary="TotalSegmentator version 2: CT of the whole body",
+    modality="CT",
+    classes=TOTALSEGMENTATOR_CT,
+    licence="CC BY 4.0",
+    where="zenodo.org/records/10047292",
+    tree="""\
+Totalsegmentator_dataset_v201/
+  meta.csv                  optional; its column split names the test set
+  sNNNN/
+    ct.nii.gz
+    segmentations/CLASS.nii.gz""",
+    notes=(
+        "Take version 2.0.1: some images of 2.0.0 are damaged.",
+        "Classes are told by file name and numbered as in the TotalSegmentator software. Masks of version 1 have "
+        "other names; those that the table lacks are numbered after it.",
+        "About 118 subjects have axes that rounding put off their right angles; these are squared.",
+        "Masks overlap in places: the class later in the table has the voxel, and such voxels are counted.",
+        "Cases of the test split go to `imagesTs` and `labelsTs`.",
+        "1204 of the scans show 1134 people and nobody has published which, so folds may share some.",
+    ),
+)
+
+MRI = Format(
+    read=partial(read_source, modality="MRI"),
+    summary="TotalSegmentator version 2: MRI of the whole body",
+    modality="MRI",
+    classes=TOTALSEGMENTATOR_MRI,
+    licence="CC BY-NC-SA 2.0",
+    where="zenodo.org/records/14710732",
+    tree="""\
+TotalsegmentatorMRI_dataset_v200/
+  meta.csv                  optional; its column split names the test set
+  sNNNN/
+    mri.nii.gz
+    segmentations/CLASS.nii.gz""",
+    notes=(
+        "About 50 cases have only empty masks: nobody has labelled them, so they are left out.",
+        "Sequences and orientations are mixed.",
+    ),
+)

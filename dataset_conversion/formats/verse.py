@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import VERSE
 from dataset_conversion.walking import all_files_by_id, pair, require_folder
@@ -40,7 +41,6 @@ def read_source(folder: Path) -> Source:
         ),
         faults=(*faults, *more, *unpaired),
         description="VerSe: vertebrae in CT",
-        licence="CC BY-SA 4.0",
         reference="Sekuboyina et al., VerSe, Medical Image Analysis 2021, github.com/anjany/verse",
         mixed_orientations=True,
     )
@@ -48,3 +48,24 @@ def read_source(folder: Path) -> Source:
 
 def _is_test(image: Path, folder: Path) -> bool:
     return any(part.endswith("test") for part in (folder.name, *image.relative_to(folder).parts[:-1]))
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="VerSe 2019 and 2020: vertebrae",
+    modality="CT",
+    classes=classes_of(VERSE),
+    licence="CC BY-SA 4.0",
+    where="github.com/anjany/verse",
+    tree="""\
+dataset-01training/         and -02validation, -03test; or dataset-verse19training, ...
+  rawdata/sub-X/sub-X[_dir-...][_split-...]_ct.nii.gz
+  derivatives/sub-X/sub-X[_dir-...][_split-...]_seg-vert_msk.nii.gz""",
+    notes=(
+        "The subject-based distribution is read, not the flat one of MICCAI.",
+        "Give one part, or a folder around several; what lies below a folder called `...test` is a test case.",
+        "Value 28, the thirteenth thoracic vertebra, is renumbered after the others.",
+        "Vertebrae cut off at the edge of a scan are not labelled.",
+        "`patients.json` groups the scans of one subject into one fold. 86 patients are in both years.",
+    ),
+)

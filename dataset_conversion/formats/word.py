@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import WORD
 from dataset_conversion.walking import files_by_id, find_root, held_out, pair
@@ -35,6 +36,25 @@ def read_source(folder: Path) -> Source:
         cases=(*training, *validation, *held_out(found[IMAGES_TS], found[LABELS_TS], WORD, name=_CASE)),
         faults=(*faults, *unpaired, *more),
         description="WORD: abdominal organs in CT",
-        licence="GPL-3.0, research use",
         reference="Luo et al., WORD, Medical Image Analysis 2022, github.com/HiLab-git/WORD",
     )
+
+
+FORMAT = Format(
+    read=read_source,
+    summary="WORD: abdominal organs",
+    modality="CT",
+    classes=tuple(WORD.values()),
+    licence="GPL-3.0, research use",
+    where="github.com/HiLab-git/WORD",
+    tree="""\
+WORD-V0.1.0/
+  imagesTr, labelsTr        word_NNNN.nii.gz
+  imagesVal, labelsVal      word_NNNN.nii.gz
+  imagesTs                  optional
+  labelsTs                  optional, an archive of its own""",
+    notes=(
+        "Validation cases are training cases like the others; test cases go to `imagesTs` and `labelsTs`.",
+        "The further scans of LiTS (`addition_validation_from_LiTS`) are left alone.",
+    ),
+)

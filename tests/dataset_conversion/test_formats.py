@@ -140,10 +140,7 @@ def test_a_truncated_image_is_named_and_leaves_nothing(
 
 def read_case(name: str, source: Path) -> Path:
     """Returns the first image of the first labelled case."""
-    from importlib import import_module
-
-    given = dict(FORMATS[name].given)
-    flags = [word.lstrip("-") for word in MINIATURES[name].flags if word != "--channels"]
-    given |= dict(zip(flags[::2], flags[1::2], strict=True)) if len(flags) > 1 else {}
-    found = import_module(FORMATS[name].module).read_source(source, **given)
+    words = MINIATURES[name].flags
+    flags = {flag.lstrip("-"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
+    found = FORMATS[name].source(source, **{flag: flags[flag] for flag in FORMATS[name].flags if flag in flags})
     return next(Path(case.images[0]) for case in found.cases if case.is_training)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,7 @@ from tests.dataset_conversion.miniatures import MINIATURES, label_map, mask, sca
 
 
 def read(name: str, folder: Path, **arguments: Any) -> Source:
-    entry = FORMATS[name]
-    source: Source = import_module(entry.module).read_source(folder, **entry.given, **arguments)
-    return source
+    return FORMATS[name].source(folder, **arguments)
 
 
 def case(source: Source, name: str) -> Case:
