@@ -13,14 +13,15 @@ _EPSILON = 1e-6
 
 
 class MaskDecoder(nn.Module):
-    """Predicts masks from embeddings.
+    """Predicts a mask from embeddings.
 
     Args:
         transformer: lets tokens and image read each other.
         channels: C, channels of the embeddings and of the transformer, a multiple of eight.
-        num_mask_tokens: masks the decoder can predict; the first is the one trained and used.
-        quality_width: hidden channels of the head that predicts each mask's overlap with the truth, or None for no such
-            head. The published network has one, which was never trained.
+        num_mask_tokens: mask tokens and heads. All tokens take part in the attention; only the first was ever trained,
+            and only its mask is computed.
+        quality_width: hidden channels of the head for each mask's overlap with the truth, or None for no such head. The
+            published network has one, which was never trained; nothing reads it.
         detail_channels: D, channels of each mask cell's detail in the image embedding; 0 where it has none, as in the
             published network.
     """
@@ -64,22 +65,20 @@ class MaskDecoder(nn.Module):
         *,
         clicks: Tensor,
         labels: Tensor,
-        num_masks: int = 1,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Predicts the first masks.
+    ) -> Tensor:
+        """Predicts the mask of each prompt.
 
         Args:
             image_embedding: (B or 1, C, g, g, g), or (B or 1, C + 64 D, g, g, g) with detail.
             image_position: (1, C, g, g, g), position embedding of its cells.
             sparse: (B, N, C), tokens of the clicks.
-            dense: (B, C, g, g, g), embedding of the previous mask.
+            dense: (B or 1, C, g, g, g), embedding of the previous mask. Where it and the image embedding are one for
+                all prompts, so is the first block's reading of them.
             clicks: (B, n, 3), fractions of the patch in [0, 1]; read only where the embedding has detail.
             labels: (B, n), 1 positive, 0 negative, -1 padding.
-            num_masks: how many masks to predict, at most the number of mask tokens.
 
         Returns:
-            Mask logits (B, num_masks, m, m, m) with m = 4 g, and the predicted overlaps (B, num_mask_tokens), or None
-            without that head.
+            Logits (B, 1, m, m, m) with m = 4 g.
         """
         batch, size = sparse.shape[0], image_embedding.shape[2:]
         own = [embedding.weight for embedding in (self.iou_token, self.mask_tokens) if embedding is not None]
@@ -96,12 +95,9 @@ class MaskDecoder(nn.Module):
         if self.detail is not None:
             upscaled = upscaled + self.detail(compared(unpack_detail(packed), clicks, labels))
         upscaled = activate(upscaled)
-        heads = list(self.output_hypernetworks_mlps)[:num_masks]
-        weights = torch.stack([head(tokens[:, first_mask + index]) for index, head in enumerate(heads)], dim=1)
-        logits = weights @ upscaled.flatten(1, 3).transpose(1, 2)
-
-        overlaps = None if self.iou_prediction_head is None else self.iou_prediction_head(tokens[:, 0])
-        return logits.unflatten(-1, upscaled.shape[1:4]), overlaps
+        weights = self.output_hypernetworks_mlps[0](tokens[:, first_mask])
+        logits: Tensor = weights[:, None] @ upscaled.flatten(1, 3).transpose(1, 2)
+        return logits.unflatten(-1, upscaled.shape[1:4])
 
 
 def compared(detail: Tensor, clicks: Tensor, labels: Tensor) -> Tensor:

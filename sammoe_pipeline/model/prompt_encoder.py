@@ -107,11 +107,12 @@ class PromptEncoder(nn.Module):
 
         Returns:
             The tokens (B, N + 1, C), of which the last is always padding as in the published code, and the mask's
-            embedding (B, C, g, g, g).
+            embedding (B, C, g, g, g), or (1, C, g, g, g) where it is one for all: without a mask or drawn clicks.
         """
         if previous_logits is None:
             dtype = self.pe_layer.positional_encoding_gaussian_matrix.dtype
-            previous_logits = points.new_zeros(points.shape[0], 1, *[self.mask_size] * 3, dtype=dtype)
+            batch = points.shape[0] if self.draw_clicks else 1
+            previous_logits = points.new_zeros(batch, 1, *[self.mask_size] * 3, dtype=dtype)
         channels = [previous_logits]
         if self.draw_clicks:
             channels.append(self.click_map(points, labels).to(previous_logits.dtype))

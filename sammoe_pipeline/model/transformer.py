@@ -26,7 +26,7 @@ class CrossAttention(nn.Module):
         self.out_proj = nn.Linear(inner_width, width)
 
     def forward(self, *, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(B, N, width), (B, M, width), (B, M, width) -> (B, N, width)."""
+        """(B, N, width), (B, M, width), (B, M, width) -> (B, N, width); any may have 1 in place of B."""
         attended = attend(
             split_heads(self.q_proj(query), self.num_heads),
             split_heads(self.k_proj(key), self.num_heads),
@@ -63,7 +63,7 @@ class TwoWayBlock(nn.Module):
     def forward(
         self, tokens: Tensor, image: Tensor, token_position: Tensor, image_position: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Updates tokens (B, N, width) and image (B, g^3, width); positions are shaped like what they belong to."""
+        """Updates tokens (B, N, width) and image (B or 1, g^3, width); positions are shaped like these."""
         if self.first:
             tokens = self.norm1(self.self_attn(query=tokens, key=tokens, value=tokens))
         else:
@@ -106,11 +106,11 @@ class TwoWayTransformer(nn.Module):
 
         Args:
             tokens: (B, N, width); they serve as their own position embedding.
-            image: (B, g^3, width).
+            image: (B, g^3, width), or (1, g^3, width) for all.
             image_position: (B or 1, g^3, width).
 
         Returns:
-            The tokens and the image, in the shapes they came in.
+            The tokens (B, N, width) and the image (B, g^3, width).
         """
         position = tokens
         for layer in self.layers:

@@ -82,7 +82,7 @@ def test_decoder_reads_the_detail_of_each_mask_cell(embedding: torch.Tensor, oth
     )
     position, sparse, dense = torch.randn(1, CONTEXT, 3, 3, 3), torch.randn(1, 2, CONTEXT), torch.zeros(1)
     logits = [
-        decoder(x, position, sparse, dense, clicks=torch.full((1, 1, 3), 0.1), labels=torch.ones(1, 1))[0]
+        decoder(x, position, sparse, dense, clicks=torch.full((1, 1, 3), 0.1), labels=torch.ones(1, 1))
         for x in (embedding, other)
     ]
     assert (logits[0] != logits[1])[0, 0].nonzero().tolist() == [[9, 2, 6]]

@@ -29,22 +29,35 @@ def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def test_one_mask_at_four_times_the_embeddings_side(inputs: tuple[Tensor, ...]) -> None:
-    logits, overlaps = build(1, None)(*inputs, **NO_CLICKS)
-    assert logits.shape == (2, 1, 12, 12, 12)
-    assert overlaps is None
+    assert build(1, None)(*inputs, **NO_CLICKS).shape == (2, 1, 12, 12, 12)
 
 
-def test_first_mask_is_the_same_alone_and_among_all(inputs: tuple[Tensor, ...]) -> None:
+def test_heads_that_were_never_trained_are_not_computed(inputs: tuple[Tensor, ...]) -> None:
     decoder = build(4, 8)
-    every, overlaps = decoder(*inputs, **NO_CLICKS, num_masks=4)
-    assert every.shape == (2, 4, 12, 12, 12)
-    assert overlaps.shape == (2, 4)
-    torch.testing.assert_close(decoder(*inputs, **NO_CLICKS)[0], every[:, :1])
+    called: list[torch.nn.Module] = []
+    for head in (*decoder.output_hypernetworks_mlps, decoder.iou_prediction_head):
+        head.register_forward_hook(lambda module, *_: called.append(module))
+    decoder(*inputs, **NO_CLICKS)
+    assert called == [decoder.output_hypernetworks_mlps[0]]
+
+
+@pytest.mark.parametrize("num_mask_tokens", [1, 4])
+def test_what_is_one_for_all_prompts_is_read_once(inputs: tuple[Tensor, ...], num_mask_tokens: int) -> None:
+    decoder = build(num_mask_tokens, None).double()
+    image, position, sparse, dense = (tensor.double() for tensor in inputs)
+    rows: list[int] = []
+    decoder.transformer.layers[0].cross_attn_token_to_image.k_proj.register_forward_hook(
+        lambda _, given, __: rows.append(len(given[0]))
+    )
+    shared = decoder(image[:1], position, sparse, dense[:1], **NO_CLICKS)
+    repeated = decoder(image[:1].expand_as(image), position, sparse, dense[:1].expand_as(dense), **NO_CLICKS)
+    torch.testing.assert_close(shared, repeated)
+    assert rows == [1, 2]
 
 
 def test_order_of_clicks_does_not_matter(inputs: tuple[Tensor, ...]) -> None:
     decoder = build(1, None)
     image, position, sparse, dense = inputs
     torch.testing.assert_close(
-        decoder(image, position, sparse.flip(1), dense, **NO_CLICKS)[0], decoder(*inputs, **NO_CLICKS)[0]
+        decoder(image, position, sparse.flip(1), dense, **NO_CLICKS), decoder(*inputs, **NO_CLICKS)
     )

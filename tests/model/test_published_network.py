@@ -51,9 +51,9 @@ def test_keys_and_shapes_are_those_of_the_checkpoint(pair: tuple[Any, SamMed3D])
     assert ours == {name: value.shape for name, value in reference.state_dict().items()}
 
 
-@pytest.mark.parametrize(("window_size", "global_blocks"), [(5, (1,)), (7, (0,)), (5, (0, 1))])
+@pytest.mark.parametrize(("window_size", "global_blocks"), [(5, (1,)), (7, (0,)), (5, (0, 1)), (3, (1,)), (2, ())])
 def test_small_encoder_is_the_published_one(window_size: int, global_blocks: tuple[int, ...]) -> None:
-    """In float64 on a grid of 4^3, with windows of other paddings than the builder's."""
+    """In float64 on a grid of 4^3: in one window of other paddings than the builder's, or cut into windows."""
     reference = published.ImageEncoderViT3D(
         img_size=8,
         patch_size=2,
@@ -104,11 +104,8 @@ def test_decoder_is_the_published_one(pair: tuple[Any, SamMed3D], prompts: tuple
     points, labels, previous = prompts
     sparse, dense = model.prompt_encoder(points, labels, previous)
     inputs = (torch.randn(2, 384, 8, 8, 8), model.prompt_encoder.dense_position_embedding(), sparse, dense)
-    theirs = reference.mask_decoder.predict_masks(*inputs)
-    for ours, expected in zip(
-        model.mask_decoder(*inputs, clicks=points, labels=labels, num_masks=4), theirs, strict=True
-    ):
-        assert_same(ours, expected)
+    every_mask, _ = reference.mask_decoder.predict_masks(*inputs)
+    assert_same(model.mask_decoder(*inputs, clicks=points, labels=labels), every_mask[:, :1])
 
 
 @torch.no_grad()
