@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sammoe_pipeline.cli_judge import add_judge_arguments, is_judging, judge_label_maps
 from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, positive_int, run_command
+from sammoe_pipeline.encoder_options import PRECISIONS, EncoderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -225,6 +226,7 @@ def predict(argv: list[str] | None = None) -> int:
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds to average (default: all)")
     _add_foundation_argument(parser)
     _add_device_argument(parser)
+    _add_encoder_arguments(parser)
     add_folder_arguments(parser, only=("results",))
     arguments = parser.parse_args(argv)
 
@@ -236,6 +238,7 @@ def predict(argv: list[str] | None = None) -> int:
         from sammoe_pipeline.inference.predictions import RESEARCH_ONLY
 
         device = choose_device(arguments.device)
+        encoder = _encoder(arguments, device)
         folders = _folders(arguments)
         foundation = _foundation(arguments, folders)
         mixture = Mixture.load_or_general(
@@ -244,6 +247,7 @@ def predict(argv: list[str] | None = None) -> int:
             results=folders.results,
             device=device,
             folds=_fold_numbers(arguments.f),
+            encoder=encoder,
         )
         predictions = predict_folder(
             mixture,
@@ -251,7 +255,7 @@ def predict(argv: list[str] | None = None) -> int:
             target=arguments.o,
             dataset=mixture.dataset_named(arguments.d) if arguments.d else None,
             prompts=arguments.prompts,
-            device=device,
+            device=encoder.on(device),
         )
         for case in predictions.cases:
             for target in case.targets:
@@ -288,6 +292,7 @@ def evaluate(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="draws of the clicks (default: 3)")
     _add_foundation_argument(parser)
     _add_device_argument(parser)
+    _add_encoder_arguments(parser)
     add_folder_arguments(parser)
     add_judge_arguments(parser)
     arguments = parser.parse_args(argv)
@@ -307,6 +312,7 @@ def evaluate(argv: list[str] | None = None) -> int:
         if min(arguments.clicks) < 0:
             raise UsageError(f"--clicks {min(arguments.clicks)}: numbers of clicks are 0 (the locator) or more.")
         device = choose_device(arguments.device)
+        encoder = _encoder(arguments, device)
         folders = _folders(arguments)
         foundation = _foundation(arguments, folders)
         folder = Results(root=folders.results, foundation=foundation.card.name).mixture(arguments.m)
@@ -322,6 +328,7 @@ def evaluate(argv: list[str] | None = None) -> int:
             clicks=sorted(set(arguments.clicks)),
             num_seeds=arguments.seeds,
             device=device,
+            encoder=encoder,
         )
         sys.stdout.write(f"{markdown_table(summary)}\nReport: {folder / EVALUATION / REPORT_HTML}\n")
 
@@ -350,6 +357,24 @@ def _add_foundation_argument(parser: argparse.ArgumentParser) -> None:
 
 def _add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-device", choices=("cuda", "cpu"), help="default: cuda where there is one, else cpu")
+
+
+def _add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=EncoderOptions.precision,
+        help="in which the image encoder computes: less than float32 is faster and rounds (default: float32)",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="translate the encoder first: takes a minute or more, then runs faster"
+    )
+
+
+def _encoder(arguments: argparse.Namespace, device: str) -> EncoderOptions:
+    encoder = EncoderOptions(precision=arguments.precision, compiled=arguments.compile)
+    encoder.require(device)
+    return encoder
 
 
 def _folders(arguments: argparse.Namespace) -> Folders:

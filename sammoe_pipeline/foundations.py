@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sammoe_pipeline.artefacts import Configuration, FoundationCard, sha256_of
+from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundation_weights import require_fit
 from sammoe_pipeline.paths import FOUNDATION_JSON, FOUNDATION_WEIGHTS, FOUNDATIONS, safe_name
@@ -45,8 +46,14 @@ class Foundation:
         """The configuration that it was trained in."""
         return Configuration(name=NATIVE, spacing_mm=self.card.spacing_mm, patch_size=self.card.patch_size)
 
-    def load_model(self, device: torch.device | str = "cpu") -> SamMed3D:
+    def load_model(self, device: torch.device | str = "cpu", encoder: EncoderOptions = EXACT) -> SamMed3D:
         """Builds the network with the foundation's weights, frozen and in evaluation mode.
+
+        Where the card names another patch size than the weights were trained at, tables of positions are resized.
+
+        Args:
+            device: where the network goes.
+            encoder: how its image encoder computes.
 
         Raises:
             ArtefactError: the weights are missing, are not the ones that the card names, or do not fit its builder; or
@@ -55,18 +62,22 @@ class Foundation:
         import torch
         from safetensors.torch import load_file
 
-        from sammoe_pipeline.model import build_sam_med3d
+        from sammoe_pipeline.model import build_sam_med3d, resize_tables
 
         check_hash(self.weights, self.card.sha256)
         try:
             with torch.device("meta"):
-                model = build_sam_med3d(self.card.builder)
+                model = build_sam_med3d(self.card.builder, self.card.patch_size)
         except ValueError as error:
             raise ArtefactError(f"{self.folder / FOUNDATION_JSON}: {error}") from error
+        expected = model.state_dict()
         state = {name: value.float() for name, value in load_file(self.weights).items()}
-        require_fit(state, model.state_dict(), path=self.weights, builder=self.card.builder)
+        state = resize_tables(state, expected)
+        require_fit(state, expected, path=self.weights, builder=self.card.builder)
         model.load_state_dict(state, strict=True, assign=True)
-        return model.requires_grad_(False).eval().to(device)
+        model.requires_grad_(False).eval().to(device)
+        encoder.apply(model)
+        return model
 
     def verify(self) -> SamMed3D:
         """Loads the network with every check that loading makes, and looks at every value.

@@ -77,7 +77,7 @@ def _write_foundation(folder: Path, *, builder: str, spacing_mm: float) -> None:
     ).save(folder / FOUNDATION_JSON)
 
 
-def _nano() -> SamMed3D:
+def _nano(patch_size: int = 16) -> SamMed3D:
     from sammoe_pipeline.model import MaskDecoder, SamMed3D
     from sammoe_pipeline.model.attention import Attention
     from sammoe_pipeline.model.image_encoder import Block, ImageEncoder
@@ -85,7 +85,7 @@ def _nano() -> SamMed3D:
     from sammoe_pipeline.model.transformer import TwoWayTransformer
 
     # Four cells a side: the gradient of a bfloat16 convolution over two of them is not a number in torch 2.13.
-    patch_size, stride, width = 16, 4, 24
+    stride, width = 4, 24
     block = Block(attention=Attention(width=width, num_heads=2), width=width, mlp_width=width)
     return SamMed3D(
         image_encoder=ImageEncoder(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.artefacts import Configuration, provenance
 from sammoe_pipeline.clicks import Click, next_click
+from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.evaluation.pictures import Picture
@@ -72,6 +73,7 @@ def evaluate(
     clicks: Sequence[int],
     num_seeds: int,
     device: str,
+    encoder: EncoderOptions = EXACT,
 ) -> EvaluationSummary:
     """Evaluates a mixture on the cases that each fold holds out, and writes tables, summary and report.
 
@@ -89,6 +91,7 @@ def evaluate(
         clicks: numbers of clicks to report; 0 is the locator's prompt.
         num_seeds: how often clicks are drawn.
         device: "cuda" or "cpu".
+        encoder: how the image encoder computes.
 
     Raises:
         UsageError: no dataset holds out cases in these folds.
@@ -103,7 +106,9 @@ def evaluate(
     pictures: list[Picture] = []
     held_out: dict[str, list[str]] = {}
     for fold in wanted:
-        mixture = Mixture.load(name, foundation=foundation, results=results, device=device, folds=[fold])
+        mixture = Mixture.load(
+            name, foundation=foundation, results=results, device=device, folds=[fold], encoder=encoder
+        )
         for dataset, files in zip(planned, raw, strict=True):
             if fold >= dataset.num_folds:
                 continue
@@ -124,7 +129,7 @@ def evaluate(
         mixture=card,
         foundation=foundation.card,
         held_out=held_out,
-        provenance=provenance(seed=0, device=device, threads=torch.get_num_threads()),
+        provenance=provenance(seed=0, device=encoder.on(device), threads=torch.get_num_threads()),
     )
     folder = places.mixture(name) / EVALUATION
     write_cases(folder / CASES_CSV, cases)

@@ -11,12 +11,15 @@ from torch import Tensor
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import Shape, crop
 from sammoe_pipeline.inference.recent import Recent
-from sammoe_pipeline.model import MaskDecoder, SamMed3D
+from sammoe_pipeline.model import DecoderStack, MaskDecoder, SamMed3D
 from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.training.interaction import click_tensors
 
 _KEPT_EMBEDDINGS = 64
 _KEPT_LOGITS = 256
+_KEPT_STACKS = 4
+
+Decoders = tuple[MaskDecoder | None, ...]
 
 
 class EncodedImage:
@@ -34,7 +37,8 @@ class EncodedImage:
         self.size = model.patch_size
         self._normalise = NORMALISATIONS[normalisation]
         self._embeddings = Recent[Shape, Tensor](_KEPT_EMBEDDINGS)
-        self._logits = Recent[tuple[Shape, tuple[Click, ...], MaskDecoder | None], Tensor](_KEPT_LOGITS)
+        self._logits = Recent[tuple[Shape, tuple[Click, ...], Decoders], Tensor](_KEPT_LOGITS)
+        self._stacks = Recent[Decoders, DecoderStack](_KEPT_STACKS)
 
     @property
     def shape(self) -> Shape:
@@ -61,23 +65,28 @@ class EncodedImage:
 
         return self._embeddings.get(start, embed)
 
-    def logits(self, start: Shape, clicks: tuple[Click, ...], decoder: MaskDecoder | None) -> Tensor:
+    def logits(self, start: Shape, clicks: tuple[Click, ...], *decoders: MaskDecoder | None) -> Tensor:
         """Decodes a window, its clicks taken one after another as they were in training.
 
         Args:
             start: first voxel of the window.
             clicks: at least one, in voxels of the window.
-            decoder: an expert's, or None for the general one.
+            decoders: experts', or None for the general one. Several answer in one pass, each continuing its own mask.
 
         Returns:
-            Logits (1, 1, m, m, m) on the model's device.
+            Logits (E, 1, m, m, m) on the model's device, one row a decoder.
         """
 
         def decode() -> Tensor:
-            previous = self.logits(start, clicks[:-1], decoder) if len(clicks) > 1 else None
+            previous = self.logits(start, clicks[:-1], *decoders) if len(clicks) > 1 else None
             embedding = self.embedding(start)
-            points, labels = click_tensors([clicks], embedding.device)
+            points, labels = click_tensors([clicks] * len(decoders), embedding.device)
+            decoder = decoders[0] if len(decoders) == 1 else self._stack(decoders)
             with torch.inference_mode():
                 return self.model.decode(embedding, points, labels, previous, mask_decoder=decoder)
 
-        return self._logits.get((start, clicks, decoder), decode)
+        return self._logits.get((start, clicks, decoders), decode)
+
+    def _stack(self, decoders: Decoders) -> DecoderStack:
+        general = self.model.mask_decoder
+        return self._stacks.get(decoders, lambda: DecoderStack([decoder or general for decoder in decoders]))

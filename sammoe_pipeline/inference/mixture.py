@@ -14,6 +14,7 @@ from torch import nn
 
 from sammoe_pipeline.artefacts import Configuration, MixtureCard, MixtureDataset, MixtureExpert
 from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.case_image import CaseImage
@@ -59,7 +60,14 @@ class Mixture:
 
     @classmethod
     def load(
-        cls, name: str, *, foundation: Foundation, results: Path, device: str, folds: Sequence[int] | None = None
+        cls,
+        name: str,
+        *,
+        foundation: Foundation,
+        results: Path,
+        device: str,
+        folds: Sequence[int] | None = None,
+        encoder: EncoderOptions = EXACT,
     ) -> Mixture:
         """Loads a mixture, checking every weight against the hash that its card names.
 
@@ -69,6 +77,7 @@ class Mixture:
             results: root of results.
             device: "cuda" or "cpu".
             folds: mixture folds to load; all of them by default.
+            encoder: how the image encoder computes.
 
         Raises:
             ArtefactError: the card or a weight is missing, was changed, or belongs to another foundation.
@@ -91,7 +100,8 @@ class Mixture:
         wanted = card.folds if folds is None else tuple(folds)
         if missing := [fold for fold in wanted if fold not in card.folds]:
             raise UsageError(f"-f {missing[0]}: mixture '{name}' has folds {', '.join(map(str, card.folds))}.")
-        mixture = cls(foundation=foundation, model=foundation.load_model(device), card=card, experts=card.experts)
+        model = foundation.load_model(device, encoder)
+        mixture = cls(foundation=foundation, model=model, card=card, experts=card.experts)
         mixture.decoders = cls.load_decoders(mixture.model, card.experts, wanted, places)
         for fold in wanted:
             if str(fold) in card.gate_sha256:
@@ -113,14 +123,23 @@ class Mixture:
 
     @classmethod
     def load_or_general(
-        cls, name: str | None, *, foundation: Foundation, results: Path, device: str, folds: Sequence[int] | None
+        cls,
+        name: str | None,
+        *,
+        foundation: Foundation,
+        results: Path,
+        device: str,
+        folds: Sequence[int] | None,
+        encoder: EncoderOptions = EXACT,
     ) -> Mixture:
         """Loads a mixture; where none was named and there is no `default`, the foundation alone."""
         places = Results(root=results, foundation=foundation.card.name)
         if name is None and not (places.mixture(DEFAULT) / MIXTURE_JSON).is_file():
             logger.warning("There is no mixture '%s': foundation '%s' answers alone", DEFAULT, foundation.card.name)
-            return cls(foundation=foundation, model=foundation.load_model(device))
-        return cls.load(name or DEFAULT, foundation=foundation, results=results, device=device, folds=folds)
+            return cls(foundation=foundation, model=foundation.load_model(device, encoder))
+        return cls.load(
+            name or DEFAULT, foundation=foundation, results=results, device=device, folds=folds, encoder=encoder
+        )
 
     @staticmethod
     def load_decoders(

@@ -15,10 +15,10 @@ from .sam_med3d import SamMed3D
 from .transformer import TwoWayTransformer
 
 
-def _vit_b() -> SamMed3D:
+def _vit_b(patch_size: int = 128) -> SamMed3D:
     """The published SAM-Med3D, with every property its weights were trained with."""
-    patch_size, stride, width, num_heads, channels = 128, 16, 768, 12, 384
-    embedding_size = patch_size // stride
+    stride, width, num_heads, channels = 16, 768, 12, 384
+    embedding_size = _cells(patch_size, stride)
     window_sizes = [embedding_size if index in (2, 5, 8, 11) else 14 for index in range(12)]
     return SamMed3D(
         image_encoder=ImageEncoder(
@@ -53,10 +53,10 @@ def _vit_b() -> SamMed3D:
     )
 
 
-def _tiny() -> SamMed3D:
+def _tiny(patch_size: int = 48) -> SamMed3D:
     """A small network to learn with and to test on: trained in minutes on a processor, on patches of 48 voxels."""
-    patch_size, width, channels, detail = 48, 192, 192, 16
-    embedding_size = patch_size // 8
+    width, channels, detail = 192, 192, 16
+    embedding_size = _cells(patch_size, 8)
     model = SamMed3D(
         image_encoder=DetailedImageEncoder(
             patch_size=patch_size,
@@ -88,19 +88,22 @@ def _tiny() -> SamMed3D:
     return _initialise(model)
 
 
-BUILDERS: dict[str, Callable[[], SamMed3D]] = {"vit_b": _vit_b, "tiny": _tiny}
+BUILDERS: dict[str, Callable[..., SamMed3D]] = {"vit_b": _vit_b, "tiny": _tiny}
+"""Each takes the patch size, and has the one that it was made for as default."""
 
 
-def build_sam_med3d(builder: str) -> SamMed3D:
+def build_sam_med3d(builder: str, patch_size: int | None = None) -> SamMed3D:
     """Builds a network with random weights.
 
     On the meta device it takes no time and no memory, for weights that are assigned on loading.
 
     Args:
         builder: a name in `BUILDERS`.
+        patch_size: voxels a side; by default the builder's own. Weights of another size are made to fit by
+            `resize_tables`.
 
     Raises:
-        ValueError: there is no such builder.
+        ValueError: there is no such builder, or the patch size is no multiple of its stride.
 
     Example:
         >>> with torch.device("meta"):
@@ -109,7 +112,14 @@ def build_sam_med3d(builder: str) -> SamMed3D:
     """
     if builder not in BUILDERS:
         raise ValueError(f"builder {builder!r} is unknown; choose from {', '.join(BUILDERS)}")
-    return BUILDERS[builder]()
+    return BUILDERS[builder]() if patch_size is None else BUILDERS[builder](patch_size)
+
+
+def _cells(patch_size: int, stride: int) -> int:
+    """Returns the side of the embedding in cells."""
+    if patch_size < stride or patch_size % stride:
+        raise ValueError(f"patch size {patch_size} is not a multiple of {stride}, the voxels a side of one token")
+    return patch_size // stride
 
 
 def _initialise(model: SamMed3D) -> SamMed3D:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .decoder_stack import DecoderStack
 from .detailed_encoder import DetailedImageEncoder
 from .image_encoder import ImageEncoder
 from .mask_decoder import MaskDecoder
@@ -40,6 +42,7 @@ class SamMed3D(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
+        self._encoder_precision: torch.dtype | None = None
 
     @property
     def patch_size(self) -> int:
@@ -71,6 +74,20 @@ class SamMed3D(nn.Module):
         """m = 4 g, side of the decoder's mask in cells."""
         return self.prompt_encoder.mask_size
 
+    def encode_in(self, precision: torch.dtype) -> None:
+        """Lets the image encoder compute in less than float32 from now on; prompts and decoders stay as they are.
+
+        The weights of its matrix products are stored in that precision once, in place of being converted at every call.
+        What the transformer's blocks add to stays in float32, and so does the embedding.
+
+        Args:
+            precision: `torch.bfloat16`, or `torch.float16` on a card.
+        """
+        for module in self.image_encoder.modules():
+            if isinstance(module, nn.Linear | nn.Conv3d | nn.ConvTranspose3d):
+                module.to(precision)
+        self._encoder_precision = precision
+
     def encode(self, image: Tensor) -> Tensor:
         """Embeds a patch.
 
@@ -86,8 +103,11 @@ class SamMed3D(nn.Module):
         expected = (1, self.patch_size, self.patch_size, self.patch_size)
         if image.shape[1:] != expected:
             raise ValueError(f"image has shape {tuple(image.shape)}; expected (batch, {', '.join(map(str, expected))})")
-        embedding: Tensor = self.image_encoder(image)
-        return embedding
+        if self._encoder_precision is None:
+            embedding: Tensor = self.image_encoder(image)
+            return embedding
+        with torch.autocast(image.device.type, dtype=self._encoder_precision):
+            return self.image_encoder(image).float()
 
     def decode(
         self,
@@ -96,7 +116,7 @@ class SamMed3D(nn.Module):
         labels: Tensor,
         previous_logits: Tensor | None = None,
         *,
-        mask_decoder: MaskDecoder | None = None,
+        mask_decoder: MaskDecoder | DecoderStack | None = None,
     ) -> Tensor:
         """Predicts the mask of what the clicks point at.
 
@@ -106,7 +126,7 @@ class SamMed3D(nn.Module):
             labels: (B, N), 1 positive, 0 negative, -1 padding, which is no click.
             previous_logits: (B, 1, m, m, m), what the last decoding returned; None at the first, which is an all-zero
                 mask.
-            mask_decoder: an expert's decoder, to use in place of the general one.
+            mask_decoder: an expert's decoder, to use in place of the general one; or several, one for each prompt.
 
         Returns:
             Logits (B, 1, m, m, m).
@@ -115,7 +135,7 @@ class SamMed3D(nn.Module):
         decoder = self.mask_decoder if mask_decoder is None else mask_decoder
         clicks = (points + 0.5) / self.patch_size
         position = self.prompt_encoder.dense_position_embedding()
-        logits: Tensor = decoder(embedding, position, sparse, dense, clicks=clicks, labels=labels)[0]
+        logits: Tensor = decoder(embedding, position, sparse, dense, clicks=clicks, labels=labels)
         return logits
 
     def upsample(self, logits: Tensor) -> Tensor:
