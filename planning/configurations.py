@@ -30,22 +30,25 @@ _MARGIN_CELLS = 2
 _DIGITS = 4
 
 
-def propose_configurations(native: Configuration, fingerprint: DatasetFingerprint) -> dict[str, Configuration]:
+def propose_configurations(
+    native: Configuration, fingerprint: DatasetFingerprint, mask_size: int
+) -> dict[str, Configuration]:
     """Lists candidates for a dataset, native first, then from coarse to fine, then the other channels.
 
-    Finer spacings go down to the image's own, and one step further: the decoder's mask grid is coarser than the image,
-    so a magnified image can be worth it.
+    Finer spacings go on, beyond the image's own, until a cell of the decoder's mask grid is no larger than a voxel of
+    the image: a magnified image shows nothing more, but thin things can only be drawn on a fine grid.
 
     Args:
         native: the foundation's own configuration.
         fingerprint: of the dataset.
+        mask_size: side of the decoder's mask, in cells.
     """
     image_mm = median(min(case.spacing_mm) for case in fingerprint.cases)
     candidates = [native]
     for refinement in REFINEMENTS:
         spacing = round(native.spacing_mm / refinement, _DIGITS)
         candidates.append(Configuration(name=f"{spacing:g}mm", spacing_mm=spacing, patch_size=native.patch_size))
-        if spacing < image_mm * (1 - 1e-3):
+        if _cell_mm(candidates[-1], mask_size) <= image_mm * (1 + 1e-3):
             break
     candidates += [
         native.model_copy(update={"name": f"{NATIVE}_channel{channel}", "channel": channel})
@@ -65,6 +68,10 @@ def fitting_configurations(
         for name, candidate in candidates.items()
         if candidate.spacing_mm == native_mm or candidate.patch_size * candidate.spacing_mm >= needed_mm
     }
+
+
+def _cell_mm(configuration: Configuration, mask_size: int) -> float:
+    return configuration.spacing_mm * configuration.patch_size / mask_size
 
 
 def mask_size_of(builder: str) -> int:
@@ -142,7 +149,7 @@ def _ceilings_of_case(job: CeilingJob) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, candidates in job.candidates.items():
         for candidate in candidates.values():
-            cell_mm = candidate.spacing_mm * candidate.patch_size / job.mask_size
+            cell_mm = _cell_mm(candidate, job.mask_size)
             box = labels.box(job.labels[name], margin=math.ceil(_MARGIN_CELLS * cell_mm / min(labels.spacing_mm)))
             if box is not None:
                 mask = labels.mask(job.labels[name], box)

@@ -64,11 +64,21 @@ def make_plan(
         device: to run the foundation on.
         workers: processes for reading labels.
     """
-    candidates = propose_configurations(foundation.native, fingerprint)
+    mask_size = mask_size_of(foundation.card.builder)
+    candidates = propose_configurations(foundation.native, fingerprint, mask_size)
     cases_of = _training_cases_of(raw, fingerprint, splits, seed)
     targets = {name: _target(fingerprint, name) for name in raw.labels}
     evidence = _gather_evidence(
-        raw, fingerprint, foundation, candidates, cases_of, targets, seed=seed, device=device, workers=workers
+        raw,
+        fingerprint,
+        foundation,
+        candidates,
+        mask_size,
+        cases_of,
+        targets,
+        seed=seed,
+        device=device,
+        workers=workers,
     )
     choices = {name: choose_configuration(evidence[name]) for name in raw.class_order}
     needy = {
@@ -127,6 +137,7 @@ def _gather_evidence(
     fingerprint: DatasetFingerprint,
     foundation: Foundation,
     candidates: Mapping[str, Configuration],
+    mask_size: int,
     cases_of: Mapping[str, Sequence[str]],
     targets: Mapping[str, TargetKind],
     *,
@@ -136,7 +147,6 @@ def _gather_evidence(
 ) -> dict[str, dict[str, CandidateEvidence]]:
     """Measures ceilings from labels alone, then the general expert where the ceiling leaves hope."""
     fitting = {name: fitting_configurations(candidates, measured) for name, measured in fingerprint.classes.items()}
-    mask_size = mask_size_of(foundation.card.builder)
     jobs = []
     for case in raw.training_cases:
         here = {name: fitting[name] for name in raw.labels if case.name in cases_of[name][:CEILING_CASES]}

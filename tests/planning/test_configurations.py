@@ -18,6 +18,7 @@ from sammoe_pipeline.artefacts import (
 )
 
 NATIVE = Configuration(name="native", spacing_mm=3.0, patch_size=48)
+MASK_SIZE = 24
 
 
 def fingerprint(spacing_mm: float, channels: int = 1) -> DatasetFingerprint:
@@ -39,23 +40,25 @@ def shape_of(extent_mm: float, thickness_mm: float) -> ClassFingerprint:
 @pytest.mark.parametrize(
     ("image_mm", "names"),
     [
-        (1.0, ["native", "2mm", "1.5mm", "1mm", "0.75mm"]),
-        (3.0, ["native", "2mm"]),
+        (1.0, ["native", "2mm", "1.5mm", "1mm", "0.75mm", "0.5mm"]),
+        (3.0, ["native", "2mm", "1.5mm"]),
         (5.0, ["native", "2mm"]),
-        (0.7, ["native", "2mm", "1.5mm", "1mm", "0.75mm", "0.5mm"]),
+        (0.7, ["native", "2mm", "1.5mm", "1mm", "0.75mm", "0.5mm", "0.375mm", "0.25mm"]),
     ],
 )
-def test_candidates_go_one_step_beyond_the_image(image_mm: float, names: list[str]) -> None:
-    assert list(propose_configurations(NATIVE, fingerprint(image_mm))) == names
+def test_candidates_go_on_until_a_mask_cell_is_no_larger_than_a_voxel(image_mm: float, names: list[str]) -> None:
+    assert list(propose_configurations(NATIVE, fingerprint(image_mm), MASK_SIZE)) == names
 
 
 def test_a_mouse_gets_candidates_of_its_scale() -> None:
-    spacings = [candidate.spacing_mm for candidate in propose_configurations(NATIVE, fingerprint(0.15)).values()]
-    assert spacings[-2:] == [0.1875, 0.125]
+    spacings = [
+        candidate.spacing_mm for candidate in propose_configurations(NATIVE, fingerprint(0.15), MASK_SIZE).values()
+    ]
+    assert spacings[-2:] == [0.0938, 0.0625]
 
 
 def test_every_further_channel_is_a_candidate() -> None:
-    candidates = propose_configurations(NATIVE, fingerprint(3.0, channels=3))
+    candidates = propose_configurations(NATIVE, fingerprint(5.0, channels=3), MASK_SIZE)
     assert list(candidates) == ["native", "2mm", "native_channel1", "native_channel2"]
     assert [candidate.channel for candidate in candidates.values()] == [0, 0, 1, 2]
 
@@ -72,8 +75,8 @@ def test_every_further_channel_is_a_candidate() -> None:
 def test_a_window_must_show_enough_of_a_class(extent_mm: float, thickness_mm: float, names: list[str]) -> None:
     candidates = {
         name: candidate
-        for name, candidate in propose_configurations(NATIVE, fingerprint(1.0)).items()
-        if name != "0.75mm"
+        for name, candidate in propose_configurations(NATIVE, fingerprint(1.0), MASK_SIZE).items()
+        if candidate.spacing_mm >= 1
     }
     assert list(fitting_configurations(candidates, shape_of(extent_mm, thickness_mm))) == names
 
