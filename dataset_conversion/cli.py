@@ -34,6 +34,8 @@ FORMAT_FLAGS: dict[str, dict[str, Any]] = {
     "pipeline": {"metavar": "NAME", "help": "folder in derivatives, where there are several"},
     "suffix": {"metavar": "SUFFIX", "help": "of the images, such as T1w, where subjects have several"},
     "seg": {"metavar": "VALUE", "help": "of the entity seg, desc or atlas, where images have several label maps"},
+    "modality": {"metavar": "NAME", "help": "of the images, such as CT or MR, where there are several"},
+    "labels": {"metavar": "TEXT", "help": "words in the description of the label files, where series have several"},
     "dataset": {"metavar": "NAME", "help": "which dataset, such as ct_WORD"},
 }
 """Flags that only some formats have, by name."""

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from dataset_conversion.files import header_of, is_ready
+from dataset_conversion.files import header_of, is_ready, size_of
 from dataset_conversion.source import Case
 from sammoe_pipeline.errors import UnreadableFileError
 from sammoe_pipeline.image_io import Header
@@ -85,12 +85,13 @@ def check_headers(job: tuple[Case, int]) -> CaseHeaders:
         ready.append(kept and (in_file == 1 if is_image else "int" in header.dtype))
         if is_image:
             size = math.prod(header.shape) * in_file * np.dtype(header.dtype).itemsize
-            bytes_needed += path.stat().st_size if ready[-1] else int(size * _REWRITTEN_SHARE)
+            bytes_needed += size_of(path) if ready[-1] else int(size * _REWRITTEN_SHARE)
     if case.labels and reference is not None:
         bytes_needed += int(math.prod(reference.shape) * _LABEL_SHARE)
     return CaseHeaders(
         grid=reference,
-        faults=tuple(faults),
+        # Masks may each name the same image that is broken.
+        faults=tuple(dict.fromkeys(faults)),
         notes=tuple(notes),
         ready=tuple(ready[: len(case.images)]),
         label_ready=len(case.labels) == 1 and ready[-1],

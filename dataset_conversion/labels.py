@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from dataset_conversion.files import voxels_of
 from dataset_conversion.selection import Numbering
-from dataset_conversion.source import BACKGROUND, LabelFile
+from dataset_conversion.source import BACKGROUND, Input, LabelFile
 from sammoe_pipeline.errors import UnreadableFileError
 from sammoe_pipeline.gzipped_nifti import Scratch
 from sammoe_pipeline.image_io import Header
@@ -98,7 +97,7 @@ def has_foreground(files: Iterable[LabelFile]) -> bool:
     return any(bool(voxels_of(file.path, scratch).any()) for file in files)
 
 
-def values_in(path: Path) -> list[int] | str:
+def values_in(path: Input) -> list[int] | str:
     """Returns the values of a label map beside 0, or what is wrong with it."""
     try:
         values = distinct(voxels_of(path))
@@ -202,7 +201,7 @@ def _value_fault(file: LabelFile, values: NDArray[Any]) -> str | None:
     return None
 
 
-def _not_whole(path: Path, values: NDArray[Any]) -> str | None:
+def _not_whole(path: Input, values: NDArray[Any]) -> str | None:
     whole = np.isfinite(values) & (values == np.round(values))
     if whole.all():
         return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dataset_conversion.files import FILE_ENDING
+from dataset_conversion.files import FILE_ENDING, size_of
 from dataset_conversion.headers import check_headers
 from dataset_conversion.labels import values_in
 from dataset_conversion.selection import Numbering, Selection, number_classes
@@ -187,7 +187,7 @@ def _name_values(
         for label in case.labels
         if label.meaning is None and case.name not in faulty
     ]
-    size = sum(path.stat().st_size for _, path in files)
+    size = sum(size_of(path) for _, path in files)
     found = run_jobs(
         values_in,
         [path for _, path in files],

@@ -5,10 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sammoe_pipeline.image_io import Header
 
 BACKGROUND = "background"
 IGNORE = "ignore"
+
+
+class Readable(Protocol):
+    """A volume that is no file of its own: slices in many files, contours, one segment of several in a file.
+
+    It goes to other processes (is picklable), and its text names it in messages.
+    """
+
+    @property
+    def name(self) -> str:
+        """In short, and unlike those of others in the case."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it is made of."""
+
+    def header(self) -> Header:
+        """Returns its grid, told without decoding voxels.
+
+        Raises:
+            UnreadableFileError: a file is broken, or does not have what it should.
+        """
+
+    def voxels(self) -> NDArray[Any]:
+        """Returns its voxels (x, y, z).
+
+        Raises:
+            UnreadableFileError: a file is broken, or does not have what it should.
+        """
+
+
+Input = Path | Readable
+"""Where a volume is read from."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +54,12 @@ class LabelFile:
     """A label map, or the mask of one class.
 
     Attributes:
-        path: the file.
+        path: the file, or what stands for one.
         meaning: of a label map, the class of each value beside 0; of a mask, the class of every voxel that is not 0.
             None is a label map whose values nobody has named: the classes are then called after them.
     """
 
-    path: Path
+    path: Input
     meaning: Mapping[int, str] | str | None
 
 
@@ -39,7 +77,7 @@ class Case:
     """
 
     name: str
-    images: tuple[Path, ...]
+    images: tuple[Input, ...]
     labels: tuple[LabelFile, ...] = ()
     patient: str | None = None
     test: bool = False

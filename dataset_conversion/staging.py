@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dataset_conversion.files import FILE_ENDING, channels_of, voxels_of
+from dataset_conversion.files import FILE_ENDING, channels_of, files_of, is_ready, size_of, voxels_of
 from dataset_conversion.headers import CaseHeaders
 from dataset_conversion.labels import has_foreground, numbers_of, paint
 from dataset_conversion.report import ConvertedCase, MadeFile
@@ -70,16 +70,18 @@ class CaseJob:
         ready = {
             target: path
             for target, path, kept in zip(self.images, self.case.images, self.headers.ready, strict=False)
-            if kept
+            if kept and is_ready(path)
         }
-        return ready | ({self.label: self.case.labels[0].path} if self.label and self.headers.label_ready else {})
+        if self.label and self.headers.label_ready and is_ready(label := self.case.labels[0].path):
+            ready[self.label] = label
+        return ready
 
     @property
     def bytes_to_decode(self) -> int:
         """Size of all files that must be read through."""
         images = zip(self.case.images, self.headers.ready, strict=True)
         files = [*(path for path, ready in images if not ready), *(label.path for label in self.case.labels)]
-        return sum(path.stat().st_size for path in files)
+        return sum(map(size_of, files))
 
     @property
     def bytes_to_copy(self) -> int:
@@ -98,8 +100,9 @@ class CaseJob:
 
     def inputs(self) -> str:
         """Returns a SHA-256 over all that the result depends on."""
-        files = [*self.case.images, *(label.path for label in self.case.labels)]
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        inputs = [*self.case.images, *(label.path for label in self.case.labels)]
+        files = [(one.name, path) for one in inputs for path in files_of(one)]
+        stats = [(name, path.name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files]
         numbers = [sorted(numbers_of(label, self.numbering).items()) for label in self.case.labels]
         known = [sorted(label.meaning) if isinstance(label.meaning, dict) else None for label in self.case.labels]
         settings = (self.only_with_foreground, self.empty_is_unlabelled, asdict(self.numbering), self.targets)
@@ -192,10 +195,10 @@ def _make_images(job: CaseJob, grid: Header) -> list[MadeFile]:
             for path, target, ready in zip(images, job.images, job.headers.ready, strict=True)
             if not ready
         ]
-    return [
-        _write(job, target, volume)
-        for volume, target in zip(channels_of(images[0], job.channels), job.images, strict=True)
-    ]
+    series = images[0]
+    assert isinstance(series, Path), "only a file holds several channels"
+    volumes = channels_of(series, job.channels)
+    return [_write(job, target, volume) for volume, target in zip(volumes, job.images, strict=True)]
 
 
 def _write(job: CaseJob, name: str, volume: Volume) -> MadeFile:

@@ -67,10 +67,19 @@ KITS23 = _numbered("kidney tumor cyst")
 LITS = _numbered("liver tumor")
 SEGTHOR = _numbered("esophagus heart trachea aorta")
 ACDC = _numbered("right_ventricle myocardium left_ventricle")
+CHAOS_CT = dict.fromkeys(range(1, 256), "liver")
+CHAOS_MR = {
+    **dict.fromkeys(range(55, 71), "liver"),
+    **dict.fromkeys(range(110, 136), "right_kidney"),
+    **dict.fromkeys(range(175, 201), "left_kidney"),
+    **dict.fromkeys(range(240, 256), "spleen"),
+}
+"""Gray values: the ranges that the challenge gives."""
 SPPIN2023 = {1: "neuroblastoma"}
 BRATS_2021 = {1: "necrotic_tumor_core", 2: "edema", 4: "enhancing_tumor"}
 BRATS_2023 = {1: "non_enhancing_tumor_core", 2: "surrounding_flair_hyperintensity", 3: "enhancing_tumor"}
 BRATS_2024_GLI = {**BRATS_2023, 4: "resection_cavity"}
+BRATS_MEN_RT = {1: "gross_tumor_volume"}
 VERSE = {
     **_numbered(
         f"{_vertebrae('C', range(1, 8))} {_vertebrae('T', range(1, 13))} {_vertebrae('L', range(1, 7))}".replace(

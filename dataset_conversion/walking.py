@@ -10,6 +10,7 @@ from dataset_conversion.source import Case, Fault, LabelFile
 from sammoe_pipeline.errors import UsageError
 
 _MOST_LEVELS = 3
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _ROLE = r"images?|img|scans?|volumes?|vol|labels?|lbl|segmentations?|seg|masks?|gt|ct|mri?"
 _ROLE_BEFORE = re.compile(rf"^(?:{_ROLE})(?=[_\-.]|\d)[_\-.]?", re.IGNORECASE)
 _ROLE_AFTER = re.compile(rf"[_\-.](?:{_ROLE})$", re.IGNORECASE)
@@ -27,7 +28,9 @@ def find_root(folder: Path, *landmarks: str) -> Path:
     """
     require_folder(folder)
     level = [folder]
+    packed = []
     for _ in range(_MOST_LEVELS):
+        packed += [path.name for parent in level for path in _visible(parent) if path.name.lower().endswith(_PACKED)]
         found = [path for path in level if any(_has(path, landmark) for landmark in landmarks)]
         if len(found) == 1:
             return found[0]
@@ -36,7 +39,8 @@ def find_root(folder: Path, *landmarks: str) -> Path:
             raise UsageError(f"-i {folder} holds several datasets: {names}. Give the folder of one of them.")
         level = [path for parent in level for path in subfolders(parent)]
     wanted = " or ".join(landmarks)
-    raise UsageError(f"-i {folder} has no {wanted}, and no folder in it has. Is it this format's dataset?")
+    hint = f"{packed[0]} is still packed: extract it." if packed else "Is it this format's dataset?"
+    raise UsageError(f"-i {folder} has no {wanted}, and no folder in it has. {hint}")
 
 
 def require_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from dataset_conversion.tables import AMOS22
 from dataset_conversion.walking import files_by_id, find_root, pair, unlabelled
 from sammoe_pipeline.paths import IMAGES_TR, IMAGES_TS, LABELS_TR
 
-_NAME = r"amos_(\d+)\.nii\.gz"
+_NAME = r"amos_(\d+)\.nii(?:\.gz)?"
 _MR = range(501, 601)
 _CASE = "amos_{}"
 

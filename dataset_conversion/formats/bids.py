@@ -33,11 +33,13 @@ class _File:
         path: the file.
         entities: such as {"sub": "01", "desc": "manual"}.
         suffix: such as `T1w` or `dseg`.
+        of: suffix of the image that a mask belongs to, where its name has it.
     """
 
     path: Path
     entities: dict[str, str]
     suffix: str
+    of: str | None = None
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
@@ -115,13 +117,17 @@ def _files(folder: Path) -> Iterator[_File]:
     for where in (folder, *all_folders(folder)):
         for path in sorted(filter(is_visible, where.iterdir())):
             if path.name.endswith((".nii", ".nii.gz")) and path.name.startswith("sub-"):
-                entities, suffix = _parse(path)
-                yield _File(path, entities, suffix)
+                yield _parse(path)
 
 
-def _parse(path: Path) -> tuple[dict[str, str], str]:
+def _parse(path: Path) -> _File:
     *words, suffix = path.name.split(".")[0].split("_")
-    return dict(word.split("-", 1) for word in words if "-" in word), suffix
+    entities = dict(word.split("-", 1) for word in words if "-" in word)
+    if "-" in suffix and words and "-" not in words[-1]:
+        # Older than BIDS's own names, and still common: ..._T2w_seg-manual, ..._T2w_lesion-manual.
+        kind, maker = suffix.split("-", 1)
+        return _File(path, {**entities, "label": kind, "desc": maker}, "mask", of=words[-1])
+    return _File(path, entities, suffix)
 
 
 def _by_image(
@@ -135,7 +141,7 @@ def _by_image(
     found: dict[Path, tuple[_File, list[_File]]] = {}
     faults = []
     for label in labels:
-        fitting = candidates[label.shown, label.space]
+        fitting = [one for one in candidates[label.shown, label.space] if label.of in (None, one.suffix)]
         if len(fitting) == 1:
             found.setdefault(fitting[0].path, (fitting[0], []))[1].append(label)
             continue
@@ -156,10 +162,10 @@ def _names_of(label: _File, root: Path, tables: dict[Path, dict[int, str]]) -> d
         fitting = [
             path
             for path in folder.glob("*dseg.tsv")
-            if is_visible(path) and _parse(path)[0].items() <= label.entities.items()
+            if is_visible(path) and _parse(path).entities.items() <= label.entities.items()
         ]
         if fitting:
-            best = max(fitting, key=lambda path: len(_parse(path)[0]))
+            best = max(fitting, key=lambda path: len(_parse(path).entities))
             if best not in tables:
                 tables[best] = read_names(best)
             return tables[best]
@@ -196,7 +202,9 @@ SRC/
         "assumed.",
         "Masks are named by their entity `label`, else `seg`, else `desc`.",
         "`patients.json` groups the images of one subject into one fold.",
-        "Names that BIDS does not have (`..._seg-manual.nii.gz`) are not read, nor are `probseg`.",
+        "Names that many datasets have, but not BIDS (`..._T2w_seg-manual.nii.gz`, `..._T2w_lesion-manual.nii.gz`), are "
+        "read as masks, called after the word before the dash; `--seg manual` takes those of one maker.",
+        "Probabilities (`probseg`) are not read.",
     ),
     flags=("pipeline", "suffix", "seg"),
 )

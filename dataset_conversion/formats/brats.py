@@ -36,11 +36,12 @@ def read_source(folder: Path, *, year: str | None = None) -> Source:
     """
     require_folder(folder)
     found = [path for path in all_folders(folder) if _OLD.fullmatch(path.name) or _NEW.fullmatch(path.name)]
+    found = _newest(found)
     old = [path for path in found if _OLD.fullmatch(path.name)]
     if not found:
         raise UsageError(
             f"-i {folder} has no folder BraTS2021_NNNNN or BraTS-XXX-NNNNN-TTT (XXX: GLI, MEN, MET, PED, SSA) at any "
-            f"depth. Other years and tasks are named in other ways, which are not read."
+            f"depth. Planning for radiotherapy (MEN-RT) is the format brats_men_rt; other years are not read."
         )
     if old and len(old) < len(found):
         raise UsageError(f"-i {folder} has cases of 2021 and of later years, whose labels differ. Give one of them.")
@@ -60,6 +61,12 @@ def read_source(folder: Path, *, year: str | None = None) -> Source:
         reference="Brain Tumor Segmentation challenge, synapse.org",
         release="2021" if old else None,
     )
+
+
+def _newest(cases: list[Path]) -> list[Path]:
+    """Leaves out cases that were published again, mended, in a folder called so (`BraTS-MEN-Train-Fix`)."""
+    mended = {path.name: path for path in cases if "fix" in str(path.parent).lower()}
+    return [path for path in cases if mended.get(path.name, path) == path]
 
 
 def _of_later_years(folder: Path, cases: list[Path], year: str | None) -> dict[int, str]:
@@ -112,7 +119,11 @@ SRC/                        in folders of any name and depth
         "Classes do not overlap. For the challenge's regions use `--merge`.",
         "From 2023 on TTT is a point in time; `patients.json` groups those of one patient into one fold.",
         "Gliomas of 2023 are those of 2021 with new numbers. Do not evaluate one on the other.",
-        "2024's other tumours, and MEN-RT, are not read: their labels or names are not certain.",
+        "2024's other tumours are not read: the order of PED's four labels is not certain. MEN-RT is `brats_men_rt`.",
+        "Meningiomas that were published again (`BraTS-MEN-Train-Fix`) take the place of the first ones, where both "
+        "lie below the folder.",
+        "A case that lacks a sequence, as `BraTS-MET-00232-000` does, is a fault: `--skip-faulty` goes on without it.",
+        "Cases without `seg` are test cases.",
     ),
     flags=("year",),
 )

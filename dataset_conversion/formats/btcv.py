@@ -8,6 +8,7 @@ from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import BTCV
 from dataset_conversion.walking import files_by_id, find_root, pair, unlabelled
+from sammoe_pipeline.errors import UsageError
 
 _CASE = "btcv_{}"
 
@@ -22,10 +23,14 @@ def read_source(folder: Path) -> Source:
         UsageError: this is no such folder, or `RawData` and `RegData` both lie in it.
     """
     root = find_root(folder, "Training/img", "Training/label")
-    images, faults = files_by_id(root / "Training" / "img", r"img(\d+)\.nii\.gz", name=_CASE)
-    labels, more = files_by_id(root / "Training" / "label", r"label(\d+)\.nii\.gz", name=_CASE)
+    images, faults = files_by_id(root / "Training" / "img", r"img(\d+)\.nii(?:\.gz)?", name=_CASE)
+    labels, more = files_by_id(root / "Training" / "label", r"label(\d+)\.nii(?:\.gz)?", name=_CASE)
+    if not images and not labels:
+        raise UsageError(
+            f"-i {root} has no Training/img/imgNNNN.nii.gz. The cervix set, NNNNNNN-Image.nii.gz, is another dataset."
+        )
     testing = next((root / name for name in ("Testing", "Test") if (root / name).is_dir()), root / "Testing")
-    tests, test_faults = files_by_id(testing / "img", r"img(\d+)\.nii\.gz", name=_CASE)
+    tests, test_faults = files_by_id(testing / "img", r"img(\d+)\.nii(?:\.gz)?", name=_CASE)
     cases, unpaired = pair(images, labels, BTCV, name=_CASE)
     return Source(
         channels=("CT",),
@@ -52,6 +57,7 @@ Abdomen/RawData/
     notes=(
         "The registered variant, `RegData`, is another dataset: give the folder `RawData`.",
         "The name of the folder of test images is not established; both are looked for.",
+        "The sibling set of the cervix has other names and labels and is not read.",
         "Re-annotations with other numbers (8 or 14 classes) exist; a value above 13 is reported as a fault.",
     ),
 )

@@ -11,9 +11,9 @@ from pathlib import Path
 from dataset_conversion.format import Format
 from dataset_conversion.source import Source, classes_of
 from dataset_conversion.tables import FLARE22
-from dataset_conversion.walking import files_by_id, find_root, held_out, pair
+from dataset_conversion.walking import files_by_id, find_root, held_out, pair, subfolders
 
-_TUNING = ("Tuning", "Validation")
+_TUNING = ("tuning", "validation")
 _CASE, _TEST = "FLARE22_Tr_{}", "FLARETs_{}"
 
 
@@ -27,16 +27,16 @@ def read_source(folder: Path) -> Source:
         UsageError: this is no such folder.
     """
     root = find_root(folder, "images/FLARE22_Tr_*")
-    images, faults = files_by_id(root / "images", r"FLARE22_Tr_(\d+)_0000\.nii\.gz", name=_CASE)
-    labels, more = files_by_id(root / "labels", r"FLARE22_Tr_(\d+)\.nii\.gz", name=_CASE)
+    images, faults = files_by_id(root / "images", r"FLARE22_Tr_(\d+)_0000\.nii(?:\.gz)?", name=_CASE)
+    labels, more = files_by_id(root / "labels", r"FLARE22_Tr_(\d+)\.nii(?:\.gz)?", name=_CASE)
     cases, unpaired = pair(images, labels, FLARE22, name=_CASE)
     tuning = next((path for base in (root.parent, root.parent.parent) for path in _tuning_folders(base)), None)
     tests = []
     if tuning:
         test_images, test_faults = files_by_id(
-            tuning / "images" if (tuning / "images").is_dir() else tuning, r"FLARETs_(\d+)_0000\.nii\.gz"
+            tuning / "images" if (tuning / "images").is_dir() else tuning, r"FLARETs_(\d+)_0000\.nii(?:\.gz)?"
         )
-        test_labels, label_faults = files_by_id(tuning / "labels", r"FLARETs_(\d+)\.nii\.gz", name=_TEST)
+        test_labels, label_faults = files_by_id(tuning / "labels", r"FLARETs_(\d+)\.nii(?:\.gz)?", name=_TEST)
         tests = held_out(test_images, test_labels, FLARE22, name=_TEST)
         faults += [*test_faults, *label_faults]
     return Source(
@@ -50,7 +50,7 @@ def read_source(folder: Path) -> Source:
 
 
 def _tuning_folders(base: Path) -> list[Path]:
-    return [base / name for name in _TUNING if (base / name).is_dir()]
+    return [path for path in subfolders(base) if path.name.lower() in _TUNING]
 
 
 FORMAT = Format(
@@ -69,6 +69,8 @@ Tuning/ or Validation/                optional: test cases
   labels/FLARETs_NNNN.nii.gz          optional""",
     notes=(
         "The folder of tuning cases is not established; both names are looked for, with and without `images`.",
+        "The 200 test cases have the names of tuning cases (`FLARETs_NNNN`); what lies in other folders is not read.",
+        "Images end in `_0000` already; the number is not doubled.",
         "The thousands of unlabelled cases are left alone.",
         "Its sources overlap with other public CT datasets.",
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dataset_conversion.format import Format
 from dataset_conversion.formats.masks import mask_case, order_classes
+from dataset_conversion.segment_nrrd import SegmentNrrd
 from dataset_conversion.source import Fault, Source
 from dataset_conversion.tables import HAN_SEG
 from dataset_conversion.walking import files_by_id, find_root, subfolders
@@ -41,7 +42,10 @@ def read_source(folder: Path) -> Source:
     return Source(
         channels=("CT",),
         classes=classes,
-        cases=tuple(mask_case(name, image, masks[name], classes) for name, image in images.items()),
+        cases=tuple(
+            mask_case(name, image, {of: SegmentNrrd(path, image) for of, path in masks[name].items()}, classes)
+            for name, image in images.items()
+        ),
         faults=tuple(faults),
         description="HaN-Seg: organs at risk of head and neck in CT",
         reference="Podobnik et al., HaN-Seg, zenodo.org/records/7442914",
@@ -64,6 +68,10 @@ HaN-Seg/set_1/
     notes=(
         "Cases lack some organs, so organs are numbered by a fixed table; what a case lacks is background there.",
         "The mask of case_19 is reported not to lie on its image: if so, `--skip-faulty` goes on without it.",
-        "A mask that was cropped in place of having the size of its image is reported as a fault.",
+        "Masks that were cropped to what they show are put back to their place, layers are joined, and a mask of one "
+        "voxel is empty, as 3D Slicer writes them.",
+        "MR is not registered to CT and has no masks of its own, so it is left alone.",
+        "The fourteen hidden test cases are not part of the archive.",
+        "Both licences forbid to share what was made of the data.",
     ),
 )

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dataset_conversion.source import Case, Fault, LabelFile
+from dataset_conversion.source import Case, Fault, Input, LabelFile
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def order_classes(masks: Mapping[str, Mapping[str, Path]], known: Sequence[str])
     return (*(name for name in known if name in found), *others)
 
 
-def label_files(masks: Mapping[str, Path], classes: Sequence[str]) -> tuple[LabelFile, ...]:
+def label_files(masks: Mapping[str, Input], classes: Sequence[str]) -> tuple[LabelFile, ...]:
     """Returns the masks of a case in the order in which they are painted: that of the classes."""
     return tuple(LabelFile(masks[name], name) for name in classes if name in masks)
 
@@ -42,6 +42,8 @@ def missing_masks(case: str, folder: Path, masks: Mapping[str, Path], classes: S
     return [Fault(f"{folder} lacks masks that other cases have: {names}. Download the case again.", case)]
 
 
-def mask_case(case: str, image: Path, masks: Mapping[str, Path], classes: Sequence[str], *, test: bool = False) -> Case:
+def mask_case(
+    case: str, image: Path, masks: Mapping[str, Input], classes: Sequence[str], *, test: bool = False
+) -> Case:
     """Makes a case of an image and its masks."""
     return Case(name=case, images=(image,), labels=label_files(masks, classes), test=test)

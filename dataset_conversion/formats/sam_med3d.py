@@ -29,6 +29,12 @@ def read_source(folder: Path, *, dataset: str | None = None) -> Source:
     Raises:
         UsageError: this is no such folder, or it does not say which dataset is meant.
     """
+    if (folder / LABELS_TR).is_dir() and any(folder.glob(f"{IMAGES_TR}_*")):
+        raise UsageError(
+            f"-i {folder} has {IMAGES_TR}_... beside {LABELS_TR}, as archives of SA-Med3D-140K are said to have. How "
+            f"their masks are named is not established, so CLASS/MODALITY_DATASET/{LABELS_TR} is looked for; sort the "
+            f"masks into it."
+        )
     root = find_root(folder, f"*/*/{LABELS_TR}")
     classes_by_dataset: dict[str, list[str]] = defaultdict(list)
     for of_class in subfolders(root):
@@ -108,7 +114,12 @@ SRC/
         "One dataset at a time: `--dataset ct_WORD` where there are several. Its masks are joined by case, in the "
         "alphabetical order of classes.",
         "A case without the file of some class is taken to lack it: very small masks were dropped by the makers.",
-        "How the archives of SA-Med3D-140K look inside is not established; this is the layout of the code.",
+        "How the archives of SA-Med3D-140K look inside is not established (`imagesTr_ct`, `imagesTr_mr`, "
+        "`imagesTr_private` beside one `labelsTr` are reported): this is the layout of the code, and the other ends "
+        "with what was looked for.",
+        "Each mask must lie on the grid of its image, which SAM-Med3D's own loader takes for granted.",
+        "Around fifty files of SA-Med3D-140K are reported to be broken: `--skip-faulty` goes on without them.",
+        "It contains most of the public datasets here. Do not evaluate one on the other.",
     ),
     flags=("dataset",),
 )

@@ -67,6 +67,7 @@ SPPIN_Dataset/SPPIN_train/
         "This tree rests on one secondary source. Files are told by `T1` and `NB` in their names; their dates need "
         "not be those of their folders.",
         "T2 and diffusion have grids of their own and are not registered to T1, so T1 is the one channel.",
+        "Images are `.nii` and masks `.nii.gz`; all become `.nii.gz`. The challenge's test sets are not given out.",
         "A case is an examination; `patients.json` groups those of one child into one fold.",
     ),
 )

@@ -91,6 +91,7 @@ Totalsegmentator_dataset_v201/
         "About 118 subjects have axes that rounding put off their right angles; these are squared.",
         "Masks overlap in places: the class later in the table has the voxel, and such voxels are counted.",
         "Cases of the test split go to `imagesTs` and `labelsTs`.",
+        "Known errors of labels: a heart in the abdomen (s0143, s0201, s1196), and some vertebrae.",
         "1204 of the scans show 1134 people and nobody has published which, so folds may share some.",
     ),
 )
@@ -111,5 +112,7 @@ TotalsegmentatorMRI_dataset_v200/
     notes=(
         "About 50 cases have only empty masks: nobody has labelled them, so they are left out.",
         "Sequences and orientations are mixed.",
+        "Version 1 (298 cases) has 56 classes; those that the table lacks are numbered after it. Whether there is a "
+        "version 3 with the same tree is not established.",
     ),
 )

@@ -10,7 +10,7 @@ from dataset_conversion.tables import WORD
 from dataset_conversion.walking import files_by_id, find_root, held_out, pair
 from sammoe_pipeline.paths import IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS
 
-_NAME = r"word_(\d+)\.nii\.gz"
+_NAME = r"word_(\d+)\.nii(?:\.gz)?"
 _CASE = "word_{}"
 
 
