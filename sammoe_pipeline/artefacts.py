@@ -70,7 +70,7 @@ class Provenance(Record):
     seed: int
     """Of everything random."""
     device: str
-    """"cuda" or "cpu"."""
+    """"cuda" or "cpu", and in which precision the image encoder computed where that is not float32."""
     threads: int
     """Threads of torch; results on a CPU are bit-identical at equal count."""
 

@@ -106,7 +106,7 @@ class WindowAttention(nn.Module):
         along_d, along_h, along_w = self._bias_terms(query.unflatten(2, sides), padded_query)
 
         bias = query.new_empty(batch, self.num_heads, num_real, num_real + (1 if num_padded else 0))
-        bias[..., :num_real] = _bias_within_grid(along_d, along_h, along_w, sides).to(query.dtype)
+        _fill_within_grid(bias[..., :num_real], along_d, along_h, along_w, sides)
         if num_padded:
             bias[..., num_real] = _log_sum_over_padding(along_d, along_h, along_w, sides).flatten(2)
             key = torch.cat([key, padded_key.expand(batch, -1, -1, -1)], dim=2)
@@ -141,16 +141,18 @@ class WindowAttention(nn.Module):
         return along_d, along_h, along_w
 
 
-def _bias_within_grid(along_d: Tensor, along_h: Tensor, along_w: Tensor, sides: Sequence[int]) -> Tensor:
-    """The position bias between the grid's positions, (B, heads, d h w, kd kh kw).
+def _fill_within_grid(bias: Tensor, along_d: Tensor, along_h: Tensor, along_w: Tensor, sides: Sequence[int]) -> None:
+    """Writes the position bias between the grid's positions into (B, heads, d h w, kd kh kw).
 
-    The largest sum runs over long rows in memory: the terms are first spread over all (kh, kw).
+    It is the largest tensor of the block, so it is written in place, and in long rows: the terms are first spread over
+    all (kh, kw).
     """
     d, h, w = sides
     shared = (along_h[..., :d, None, :w] + along_w[..., None, :h, :w]).flatten(-2)
     own = along_d[..., None, :w].expand(*along_d.shape[:-1], h, w).flatten(-2)
-    total = shared[:, :, :, :, None] + own[..., None, :]
-    return total.flatten(5).flatten(2, 4)
+    rows = bias.unflatten(-1, (d, h * w)).unflatten(2, (d, h, w))
+    rows.copy_(shared[:, :, :, :, None])
+    rows += own.to(bias.dtype)[..., None, :]
 
 
 def _log_sum_over_padding(along_d: Tensor, along_h: Tensor, along_w: Tensor, sides: Sequence[int]) -> Tensor:

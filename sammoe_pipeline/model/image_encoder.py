@@ -45,9 +45,26 @@ class Block(nn.Module):
         self.attn = attention
         self.norm2 = nn.LayerNorm(width, eps=_EPSILON)
         self.mlp = MLPBlock(width=width, hidden=mlp_width, activation=nn.GELU())
+        self._precision: torch.dtype | None = None
+
+    def compute_in(self, precision: torch.dtype) -> None:
+        """Lets attention and perceptron compute in less than float32; what they add to stays in float32.
+
+        Their weights are converted once, in place of at every call.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                module.to(precision)
+        self._precision = precision
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, g, g, g, width) -> (B, g, g, g, width)."""
+        if self._precision is None:
+            return self._add_branches(x)
+        with torch.autocast(x.device.type, dtype=self._precision):
+            return self._add_branches(x)
+
+    def _add_branches(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         output: Tensor = x + self.mlp(self.norm2(x))
         return output

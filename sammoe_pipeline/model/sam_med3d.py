@@ -42,7 +42,6 @@ class SamMed3D(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
-        self._encoder_precision: torch.dtype | None = None
 
     @property
     def patch_size(self) -> int:
@@ -75,18 +74,16 @@ class SamMed3D(nn.Module):
         return self.prompt_encoder.mask_size
 
     def encode_in(self, precision: torch.dtype) -> None:
-        """Lets the image encoder compute in less than float32 from now on; prompts and decoders stay as they are.
+        """Lets the blocks of the image encoder compute in less than float32 from now on.
 
-        The weights of its matrix products are stored in that precision once, in place of being converted at every call.
-        What the transformer's blocks add to stays in float32, and so does the embedding.
+        They are nearly all of the work. What is before and after them, where rounding would show in the mask's border,
+        stays in float32, and so do prompts and decoders.
 
         Args:
             precision: `torch.bfloat16`, or `torch.float16` on a card.
         """
-        for module in self.image_encoder.modules():
-            if isinstance(module, nn.Linear | nn.Conv3d | nn.ConvTranspose3d):
-                module.to(precision)
-        self._encoder_precision = precision
+        for block in self.image_encoder.blocks:
+            block.compute_in(precision)
 
     def encode(self, image: Tensor) -> Tensor:
         """Embeds a patch.
@@ -103,11 +100,8 @@ class SamMed3D(nn.Module):
         expected = (1, self.patch_size, self.patch_size, self.patch_size)
         if image.shape[1:] != expected:
             raise ValueError(f"image has shape {tuple(image.shape)}; expected (batch, {', '.join(map(str, expected))})")
-        if self._encoder_precision is None:
-            embedding: Tensor = self.image_encoder(image)
-            return embedding
-        with torch.autocast(image.device.type, dtype=self._encoder_precision):
-            return self.image_encoder(image).float()
+        embedding: Tensor = self.image_encoder(image)
+        return embedding
 
     def decode(
         self,

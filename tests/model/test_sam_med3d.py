@@ -103,3 +103,19 @@ def test_precision_changes_little(dtype: torch.dtype) -> None:
     assert exact.dtype == torch.float64
     tolerance = {torch.float32: 1e-5, torch.bfloat16: 0.05}[dtype]
     assert (logits.double() - exact).abs().max() < tolerance * exact.abs().max()
+
+
+def test_encoder_in_bfloat16_gives_a_float32_embedding_that_differs_little(model: SamMed3D) -> None:
+    lowered = copy.deepcopy(model)
+    lowered.encode_in(torch.bfloat16)
+    image = torch.randn(2, 1, 48, 48, 48)
+    with torch.no_grad():
+        exact, found = model.encode(image), lowered.encode(image)
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).norm() < 0.01 * exact.norm()
+
+
+def test_decoding_does_not_depend_on_the_precision_of_the_encoder(model: SamMed3D, embedding: Tensor) -> None:
+    lowered = copy.deepcopy(model)
+    lowered.encode_in(torch.bfloat16)
+    assert torch.equal(lowered.decode(embedding, POINTS, LABELS), model.decode(embedding, POINTS, LABELS))
