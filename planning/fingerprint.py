@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planning.case_labels import CaseLabels, component_masks
+from planning.case_labels import CaseLabels
+from planning.class_in_case import ClassInCase, measure_classes
+from planning.kinship import alike, partner_of
 from sammoe_pipeline.artefacts import CaseFingerprint, ChannelFingerprint, ClassFingerprint, DatasetFingerprint
 from sammoe_pipeline.geometry import Orientation
 from sammoe_pipeline.image_io import Header, read_volume
@@ -21,7 +22,6 @@ from sammoe_pipeline.raw_dataset import RawCase, RawDataset
 
 SAMPLES_PER_CASE = 10_000
 """Voxels of the foreground whose intensities are looked at, at most."""
-_DISTANCE_VOXELS = 1 << 24
 _DIGITS = 6
 
 
@@ -41,7 +41,7 @@ def take_fingerprint(raw: RawDataset, *, workers: int) -> DatasetFingerprint:
     return DatasetFingerprint(
         dataset=raw.name,
         cases=tuple(case.fingerprint for case in found),
-        classes={name: _class([case.classes[name] for case in found if name in case.classes]) for name in raw.labels},
+        classes=_classes(raw, found),
         channels=tuple(_channel(name, values) for name, values in zip(raw.channels, samples, strict=True)),
         raw_digest=digest_of_raw(raw),
     )
@@ -66,28 +66,18 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _ClassInCase:
-    components: int
-    volume_mm3: float
-    extent_mm: tuple[float, float, float]
-    thickness_mm: float
-
-
-@dataclass(frozen=True)
 class _CaseResult:
     fingerprint: CaseFingerprint
-    classes: dict[str, _ClassInCase]
+    classes: dict[str, ClassInCase]
     samples: list[NDArray[np.float32]]
     """One array (N,) a channel."""
 
 
 def _measure_case(job: _Job) -> _CaseResult:
     labels = CaseLabels.of(job.case)
-    classes = {
-        name: measured
-        for name, values in job.labels.items()
-        if (measured := _measure_class(labels, values)) is not None
-    }
+    orientation = Orientation.of(labels.header.affine)
+    images = [orientation.to_canonical(read_volume(path).data).astype(np.float32) for path in job.case.images]
+    classes = measure_classes(labels, job.labels, images)
     return _CaseResult(
         fingerprint=CaseFingerprint(
             case=job.case.name,
@@ -97,7 +87,7 @@ def _measure_case(job: _Job) -> _CaseResult:
             classes=tuple(classes),
         ),
         classes=classes,
-        samples=_sample(job, labels),
+        samples=_sample(job, labels, images),
     )
 
 
@@ -110,42 +100,26 @@ def orientation_code(header: Header) -> str:
     return "".join(letters)
 
 
-def _measure_class(labels: CaseLabels, values: tuple[int, ...]) -> _ClassInCase | None:
-    box = labels.box(values)
-    if box is None:
-        return None
-    mask = labels.mask(values, box)
-    x, y, z = (n * mm for n, mm in zip(mask.shape, labels.spacing_mm, strict=True))
-    return _ClassInCase(
-        components=len(component_masks(mask)[1]),
-        volume_mm3=float(np.count_nonzero(mask)) * math.prod(labels.spacing_mm),
-        extent_mm=(x, y, z),
-        thickness_mm=thickness_mm(mask, labels.spacing_mm),
-    )
-
-
-def thickness_mm(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> float:
-    """Returns the diameter of the largest ball within a mask (x, y, z); the border of the array bounds it too."""
-    from scipy.ndimage import distance_transform_edt
-
-    # Where a class fills a large scan, every second or third voxel is enough, and keeps memory bounded.
-    step = math.ceil((mask.size / _DISTANCE_VOXELS) ** (1 / 3))
-    part = np.pad(mask[::step, ::step, ::step], 1)
-    return 2 * float(distance_transform_edt(part, sampling=[mm * step for mm in spacing_mm]).max())
-
-
-def _sample(job: _Job, labels: CaseLabels) -> list[NDArray[np.float32]]:
+def _sample(job: _Job, labels: CaseLabels, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     values = {value for members in job.labels.values() for value in members} - {0}
     foreground = np.flatnonzero(np.isin(labels.labels, list(values)))
     if len(foreground) > SAMPLES_PER_CASE:
         rng = np.random.default_rng(zlib.crc32(job.case.name.encode()))
         foreground = rng.choice(foreground, SAMPLES_PER_CASE, replace=False)
-    orientation = Orientation.of(labels.header.affine)
     at = np.unravel_index(foreground, labels.labels.shape)
-    return [orientation.to_canonical(read_volume(path).data)[at].astype(np.float32) for path in job.case.images]
+    return [image[at] for image in images]
 
 
-def _class(measured: Sequence[_ClassInCase]) -> ClassFingerprint:
+def _classes(raw: RawDataset, found: Sequence[_CaseResult]) -> dict[str, ClassFingerprint]:
+    """Takes the medians over cases, then compares the classes with each other."""
+    classes = {}
+    for name in raw.labels:
+        measured = [case.classes[name] for case in found if name in case.classes]
+        classes[name] = _class(measured).model_copy(update={"partner": partner_of(name, raw.labels)})
+    return {name: one.model_copy(update={"alike": alike(name, classes)}) for name, one in classes.items()}
+
+
+def _class(measured: Sequence[ClassInCase]) -> ClassFingerprint:
     if not measured:
         return ClassFingerprint(cases=0, components=0.0, volume_mm3=0.0, extent_mm=(0.0, 0.0, 0.0), thickness_mm=0.0)
     x, y, z = np.median([one.extent_mm for one in measured], axis=0)
@@ -155,6 +129,9 @@ def _class(measured: Sequence[_ClassInCase]) -> ClassFingerprint:
         volume_mm3=_round(np.median([one.volume_mm3 for one in measured])),
         extent_mm=_rounded((x, y, z)),
         thickness_mm=_round(np.median([one.thickness_mm for one in measured])),
+        border_mm=_round(np.median([one.border_mm for one in measured])),
+        intensities=tuple(_round(value) for value in np.median([one.intensities for one in measured], axis=0)),
+        contrasts=tuple(_round(value) for value in np.median([one.contrasts for one in measured], axis=0)),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from planning.kinship import has_side
 from sammoe_pipeline.artefacts import ExpertTraining, Task
 from sammoe_pipeline.paths import LOCATOR, safe_name
 
@@ -13,7 +13,6 @@ SCALE_RATIO = 6
 VIEWS_PER_TARGET = 6
 FEWEST_VIEWS, MOST_VIEWS = 300, 2000
 FEWEST_ITERATIONS, MOST_ITERATIONS = 300, 1500
-_SIDES = re.compile(r"left|right|(?<![a-z0-9])(l|r|lh|rh)(?![a-z0-9])", re.IGNORECASE)
 
 
 def group_into_tasks(
@@ -80,12 +79,3 @@ def training_budget(tasks: Iterable[Task], train_cases: Mapping[str, int], class
         interactions=2,
         mirror_axes=() if any(has_side(name) for name in classes) else (0,),
     )
-
-
-def has_side(name: str) -> bool:
-    """Says whether a class name has a left or a right.
-
-    >>> has_side("kidney_left"), has_side("hippocampus-l"), has_side("liver")
-    (True, True, False)
-    """
-    return _SIDES.search(name) is not None

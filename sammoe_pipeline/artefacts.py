@@ -165,6 +165,19 @@ class ClassFingerprint(Record):
     """Median size of the bounding box along RAS axes."""
     thickness_mm: float
     """Median over cases of the largest inscribed ball's diameter."""
+    border_mm: float = 0.0
+    """Median distance from the bounding box to the nearest face of the image; 0 where images cut the class off."""
+    intensities: tuple[float, ...] = ()
+    """By channel, median over cases of the mean within the class: 0 is the mean of all classes of the case together,
+    1 their standard deviation above it."""
+    contrasts: tuple[float, ...] = ()
+    """By channel, median over cases of the distance between the means within the class and in the two voxels around
+    it, in their common standard deviation (Cohen's d). Below about 1 the border is hard to see."""
+    partner: str | None = None
+    """Class of the other side, by name."""
+    alike: tuple[str, ...] = ()
+    """Classes with about the same intensity in every channel and the same thickness: only their place tells them
+    apart."""
 
 
 class ChannelFingerprint(Record):

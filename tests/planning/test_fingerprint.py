@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from planning.fingerprint import digest_of_raw, orientation_code, take_fingerprint, thickness_mm
+from planning.fingerprint import digest_of_raw, orientation_code, take_fingerprint
 from sammoe_pipeline.image_io import Header
 from sammoe_pipeline.raw_dataset import read_raw_dataset
 
@@ -43,13 +43,15 @@ def test_intensities_are_those_of_the_foreground(make_raw: MakeRaw, blocks: Mapp
         assert channel.std == pytest.approx(1, abs=0.2)
 
 
-@pytest.mark.parametrize("width", [4, 10])
-def test_thickness_is_that_of_the_thinnest_side(width: int) -> None:
-    assert thickness_mm(np.ones((40, width, 30), dtype=np.bool_), (1.0, 1.0, 1.0)) == width
-
-
-def test_thickness_minds_the_spacing() -> None:
-    assert thickness_mm(np.ones((20, 20, 4), dtype=np.bool_), (1.0, 1.0, 3.0)) == 12
+def test_sides_and_lookalikes_are_named(make_raw: MakeRaw) -> None:
+    label = np.zeros((20, 20, 20), dtype=np.uint8)
+    label[2:6, 2:6, 2:6] = 1
+    label[14:18, 2:6, 2:6] = 2
+    label[2:14, 9:19, 9:19] = 3
+    raw = read_raw_dataset(make_raw({"a": label, "b": label, "c": label}, {"ear_left": 1, "ear_right": 2, "head": 3}))
+    classes = take_fingerprint(raw, workers=1).classes
+    assert [classes[name].partner for name in raw.labels] == ["ear_right", "ear_left", None]
+    assert [classes[name].alike for name in raw.labels] == [("ear_right",), ("ear_left",), ()]
 
 
 def test_orientation_is_that_of_the_files_axes() -> None:

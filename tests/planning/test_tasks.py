@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from planning.tasks import group_into_tasks, has_side, training_budget
+from planning.tasks import group_into_tasks, training_budget
 from sammoe_pipeline.artefacts import Task
 
 DATASET = "Dataset004_Head_Neck"
@@ -35,16 +35,6 @@ def test_names_are_folders_of_their_own() -> None:
 
 def test_no_class_makes_no_task() -> None:
     assert group_into_tasks({}, {}, DATASET) == ()
-
-
-@pytest.mark.parametrize("name", ["kidney_left", "RightLung", "hippocampus_l", "R-femur", "lh.cortex"])
-def test_sides_are_noticed(name: str) -> None:
-    assert has_side(name)
-
-
-@pytest.mark.parametrize("name", ["liver", "vertebra_L1", "rectum", "colon", "anterior"])
-def test_other_names_have_no_side(name: str) -> None:
-    assert not has_side(name)
 
 
 def test_sides_forbid_mirroring() -> None:
