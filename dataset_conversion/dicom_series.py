@@ -127,8 +127,8 @@ def _stack(series: DicomSeries) -> _Stack:
     affine[:3, :2], affine[:3, 3] = first.plane, slices[0].position
     step = normal * first.thickness
     if len(slices) > 1:
+        _require_even(series, slices)
         step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
-        _require_even(series, slices, step)
     affine[:3, 2] = step
     affine[:3] *= np.array(_LPS_TO_RAS)[:, None]
     require_place(series.folder, affine)
@@ -186,19 +186,20 @@ def _slice(path: Path) -> _Slice:
     return _Slice(file=path, shape=shape, plane=directions * spacing, position=position, thickness=thickness)
 
 
-def _require_even(series: DicomSeries, slices: list[_Slice], step: NDArray[np.float64]) -> None:
+def _require_even(series: DicomSeries, slices: list[_Slice]) -> None:
     import numpy as np
 
-    distance = float(np.linalg.norm(step))
-    for before, after in pairwise(slices):
-        apart = float(np.linalg.norm(after.position - before.position))
-        if apart < _TURNED:
-            raise UnreadableFileError(
-                f"{series}: {before.file.name} and {after.file.name} lie at the same place. The folder holds more than "
-                f"one volume, such as points in time; keep one."
-            )
-        if abs(apart - distance) > _UNEVEN * distance:
-            raise UnreadableFileError(
-                f"{series}: slices are {apart:.3g} mm apart between {before.file.name} and {after.file.name}, and "
-                f"{distance:.3g} mm on average. Is one missing? Download it again."
-            )
+    apart = np.array([np.linalg.norm(after.position - before.position) for before, after in pairwise(slices)])
+    usual = float(np.median(apart))
+    worst = int(np.abs(apart - usual).argmax())
+    names = f"{slices[worst].file.name} and {slices[worst + 1].file.name}"
+    if apart.min() < _TURNED:
+        raise UnreadableFileError(
+            f"{series}: slices lie at the same place. The folder holds more than one volume, such as points in time; "
+            f"keep one."
+        )
+    if abs(apart[worst] - usual) > _UNEVEN * usual:
+        raise UnreadableFileError(
+            f"{series}: slices are {apart[worst]:.3g} mm apart between {names}, and {usual:.3g} mm elsewhere. Is one "
+            f"missing? Download it again."
+        )

@@ -202,8 +202,8 @@ SRC/
         "assumed.",
         "Masks are named by their entity `label`, else `seg`, else `desc`.",
         "`patients.json` groups the images of one subject into one fold.",
-        "Names that many datasets have, but not BIDS (`..._T2w_seg-manual.nii.gz`, `..._T2w_lesion-manual.nii.gz`), are "
-        "read as masks, called after the word before the dash; `--seg manual` takes those of one maker.",
+        "Names that many datasets have, but not BIDS (`..._T2w_seg-manual.nii.gz`, `..._T2w_lesion-manual.nii.gz`), "
+        "are read as masks, called after the word before the dash; `--seg manual` takes those of one maker.",
         "Probabilities (`probseg`) are not read.",
     ),
     flags=("pipeline", "suffix", "seg"),

@@ -77,8 +77,8 @@ SRC/                        in folders of any name and depth
   test-volume-N.nii         optional""",
     notes=(
         "The headers of volumes 28 to 47 are reported to be wrong (spacing of 1 mm), which is warned of. Task03_Liver "
-        "of the Decathlon (`msd`) shows the same patients with these corrected: prefer it, and do not evaluate one on the "
-        "other.",
+        "of the Decathlon (`msd`) shows the same patients with these corrected: prefer it, and do not evaluate one on "
+        "the other.",
         "In some cases headers of image and label differ: noise is repaired, more is a fault (`--skip-faulty`).",
         "Thirteen cases have no tumour.",
     ),

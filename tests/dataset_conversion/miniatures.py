@@ -3,54 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-from numpy.typing import NDArray
 
 from dataset_conversion import tables
-from sammoe_pipeline.image_io import Volume, write_volume
-
-SHAPE = (12, 10, 8)
-AFFINE = np.array([[-0.8, 0, 0, 30], [0, 0.8, 0, -20], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])
-SLICES_FIRST = np.array([[0, 0, -0.8, 30], [0, -0.8, 0, -20], [-2.5, 0, 0, 7], [0, 0, 0, 1.0]])
-JUNK = b"left by an archive"
-
-
-def scan(path: Path, *, channels: int = 1, affine: NDArray[np.float64] = AFFINE, dtype: str = "int16") -> Path:
-    """Writes an image of noise, and beside it the hidden file that macOS archives bring."""
-    shape = SHAPE if channels == 1 else (*SHAPE, channels)
-    save(path, np.random.default_rng(len(path.name)).normal(100, 10, shape).astype(dtype), affine)
-    if path.name.endswith(".nii.gz"):
-        path.with_name(f"._{path.name}").write_bytes(JUNK)
-    return path
-
-
-def label_map(path: Path, values: Iterable[int], *, affine: NDArray[np.float64] = AFFINE, dtype: str = "uint8") -> Path:
-    """Writes a label map with a few voxels of each value."""
-    data = np.zeros(SHAPE, dtype)
-    for index, value in enumerate(values):
-        data.reshape(-1)[8 * index : 8 * index + 3] = value
-    return save(path, data, affine)
-
-
-def mask(path: Path, index: int, *, affine: NDArray[np.float64] = AFFINE, dtype: str = "uint8") -> Path:
-    """Writes a mask that overlaps with no other of another index below 100; below 0 it is empty."""
-    return label_map(path, [0] * index + [1] if index >= 0 else [], affine=affine, dtype=dtype)
-
-
-def save(path: Path, data: NDArray[Any], affine: NDArray[np.float64] = AFFINE) -> Path:
-    """Writes a volume in the format of the path's ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if ".nii" in path.name:
-        nibabel.save(nibabel.Nifti1Image(data, affine), path)
-    else:
-        write_volume(path, Volume(data=data, affine=affine))
-    return path
+from tests.dataset_conversion.dicom_miniatures import chaos, dicom
+from tests.dataset_conversion.volumes import AFFINE, SLICES_FIRST, label_map, mask, scan
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
@@ -352,6 +314,15 @@ def brats(folder: Path) -> Path:
     return folder
 
 
+def brats_men_rt(folder: Path) -> Path:
+    root = folder / "BraTS2024-MEN-RT-TrainingData" / "BraTS-MEN-RT-Train-v2"
+    for name in ("BraTS-MEN-RT-0002-1", "BraTS-MEN-RT-0002-2", "BraTS-MEN-RT-0004-1"):
+        scan(root / name / f"{name}_t1c.nii.gz")
+        label_map(root / name / f"{name}_gtv.nii.gz", [1])
+    scan(root / "BraTS-MEN-RT-0010-1" / "BraTS-MEN-RT-0010-1" / "BraTS-MEN-RT-0010-1_t1c.nii")
+    return folder
+
+
 def bids(folder: Path) -> Path:
     root = folder / "ds000001"
     write_json(root / "dataset_description.json", {"Name": "x", "BIDSVersion": "1.9.0"})
@@ -482,6 +453,39 @@ MINIATURES: dict[str, Miniature] = {
             "BraTS-GLI-00005-001": "BraTS-GLI-00005",
             "BraTS-GLI-00006-000": "BraTS-GLI-00006",
         },
+    ),
+    "brats_men_rt": Miniature(
+        brats_men_rt,
+        ("BraTS-MEN-RT-0002-1", "BraTS-MEN-RT-0002-2", "BraTS-MEN-RT-0004-1"),
+        ("gross_tumor_volume",),
+        channels=("T1 with contrast",),
+        test=("BraTS-MEN-RT-0010-1",),
+        patients={
+            "BraTS-MEN-RT-0002-1": "BraTS-MEN-RT-0002",
+            "BraTS-MEN-RT-0002-2": "BraTS-MEN-RT-0002",
+            "BraTS-MEN-RT-0004-1": "BraTS-MEN-RT-0004",
+        },
+    ),
+    "chaos_ct": Miniature(chaos, ("chaos_ct_1", "chaos_ct_10"), ("liver",), test=("chaos_ct_3",)),
+    "chaos_mr_t1": Miniature(
+        chaos,
+        ("chaos_t1_2", "chaos_t1_39"),
+        ("liver", "right_kidney", "left_kidney", "spleen"),
+        channels=("T1 in phase", "T1 out of phase"),
+        test=("chaos_t1_4",),
+    ),
+    "chaos_mr_t2": Miniature(
+        chaos,
+        ("chaos_t2_2", "chaos_t2_39"),
+        ("liver", "right_kidney", "left_kidney", "spleen"),
+        channels=("T2",),
+        test=("chaos_t2_4",),
+    ),
+    "dicom": Miniature(
+        dicom,
+        ("LUNG-1", "LUNG-2_20310402_2", "LUNG-2_20310402_3"),
+        ("heart", "lung"),
+        patients={"LUNG-1": "LUNG-1", "LUNG-2_20310402_2": "LUNG-2", "LUNG-2_20310402_3": "LUNG-2"},
     ),
 }
 """One of each format."""

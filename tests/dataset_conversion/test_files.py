@@ -8,7 +8,7 @@ import pytest
 from dataset_conversion import files
 from dataset_conversion.files import channels_of, header_of, is_ready, voxels_of
 from sammoe_pipeline.errors import UnreadableFileError
-from tests.dataset_conversion.miniatures import SHAPE, scan
+from tests.dataset_conversion.volumes import SHAPE, scan
 
 
 def test_headers_voxels_and_channels_are_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dataset_conversion.cli import main
+from dataset_conversion.files import files_of
 from dataset_conversion.registry import FORMATS
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.verify import verify_raw_dataset
@@ -143,4 +144,4 @@ def read_case(name: str, source: Path) -> Path:
     words = MINIATURES[name].flags
     flags = {flag.lstrip("-"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
     found = FORMATS[name].source(source, **{flag: flags[flag] for flag in FORMATS[name].flags if flag in flags})
-    return next(Path(case.images[0]) for case in found.cases if case.is_training)
+    return next(files_of(case.images[0])[0] for case in found.cases if case.is_training)

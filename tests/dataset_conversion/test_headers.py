@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dataset_conversion.headers import CaseHeaders, check_headers
 from dataset_conversion.source import Case, LabelFile
-from tests.dataset_conversion.miniatures import AFFINE, label_map, save, scan
+from tests.dataset_conversion.volumes import AFFINE, label_map, save, scan
 
 
 @pytest.fixture

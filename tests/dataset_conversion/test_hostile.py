@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dataset_conversion.cli import main
-from tests.dataset_conversion.miniatures import AFFINE, SHAPE, label_map, msd, nnunet_v2, save, scan
+from tests.dataset_conversion.miniatures import msd, nnunet_v2
+from tests.dataset_conversion.volumes import AFFINE, SHAPE, label_map, save, scan
 
 Captured = pytest.CaptureFixture[str]
 

@@ -9,7 +9,7 @@ from dataset_conversion.labels import distinct, has_foreground, paint, recode, s
 from dataset_conversion.selection import Selection, number_classes
 from dataset_conversion.source import LabelFile
 from sammoe_pipeline.image_io import Header
-from tests.dataset_conversion.miniatures import AFFINE, SHAPE, label_map, mask, save
+from tests.dataset_conversion.volumes import AFFINE, SHAPE, label_map, mask, save
 
 GRID = Header(shape=SHAPE, affine=AFFINE, dtype="int16")
 

@@ -13,7 +13,8 @@ import pytest
 from dataset_conversion.cli import main
 from sammoe_pipeline.image_io import read_header, read_volume
 from sammoe_pipeline.verify import verify_raw_dataset
-from tests.dataset_conversion.miniatures import AFFINE, MINIATURES, label_map, mask, msd, nnunet_v2, scan
+from tests.dataset_conversion.miniatures import MINIATURES, msd, nnunet_v2
+from tests.dataset_conversion.volumes import AFFINE, label_map, mask, scan
 
 Captured = pytest.CaptureFixture[str]
 
@@ -162,7 +163,7 @@ def break_some(masks: Path) -> None:
 
 
 def save_half(path: Path, data: np.ndarray[Any, Any]) -> None:
-    from tests.dataset_conversion.miniatures import save
+    from tests.dataset_conversion.volumes import save
 
     save(path, data)
 

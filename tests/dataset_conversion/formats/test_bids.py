@@ -6,7 +6,8 @@ import pytest
 
 from dataset_conversion.formats.bids import read_source
 from sammoe_pipeline.errors import UsageError
-from tests.dataset_conversion.miniatures import MINIATURES, label_map, mask, scan
+from tests.dataset_conversion.miniatures import MINIATURES
+from tests.dataset_conversion.volumes import label_map, mask, scan
 
 
 @pytest.fixture
@@ -68,3 +69,17 @@ def test_masks_are_joined_by_image(tmp_path: Path) -> None:
     source = read_source(tmp_path)
     assert source.classes == ("left", "right")
     assert [label.meaning for label in source.cases[0].labels] == ["left", "right"]
+
+
+def test_customary_names_are_masks_of_the_image_that_they_name(tmp_path: Path) -> None:
+    folder = tmp_path / "derivatives" / "labels" / "sub-01" / "anat"
+    for suffix in ("T1w", "T2w"):
+        scan(tmp_path / "sub-01" / "anat" / f"sub-01_{suffix}.nii.gz")
+    for index, kind in enumerate(("seg", "lesion")):
+        for maker in ("manual", "auto"):
+            mask(folder / f"sub-01_T2w_{kind}-{maker}.nii.gz", index)
+    source = read_source(tmp_path, seg="manual")
+    assert source.classes == ("lesion", "seg")
+    assert [(case.name, [label.path.name for label in case.labels]) for case in source.cases] == [
+        ("sub-01_T2w", ["sub-01_T2w_lesion-manual.nii.gz", "sub-01_T2w_seg-manual.nii.gz"])
+    ]

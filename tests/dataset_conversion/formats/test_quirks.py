@@ -7,12 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from dataset_conversion.dicom_series import DicomSeries
+from dataset_conversion.files import files_of, header_of, voxels_of
 from dataset_conversion.registry import FORMATS
 from dataset_conversion.source import Case, Source
-from sammoe_pipeline.errors import UsageError
-from tests.dataset_conversion.miniatures import MINIATURES, label_map, mask, scan, write_json
+from sammoe_pipeline.errors import UnreadableFileError, UsageError
+from tests.dataset_conversion.dicom_files import box, rtstruct, series
+from tests.dataset_conversion.miniatures import MINIATURES, write_json
+from tests.dataset_conversion.volumes import AFFINE, label_map, mask, scan
 
 
 def read(name: str, folder: Path, **arguments: Any) -> Source:
@@ -162,9 +167,43 @@ def test_verse_remaps_the_thirteenth_vertebra(tmp_path: Path) -> None:
     assert source.classes[-1] == "vertebra_T13"
 
 
-def test_verse_says_which_distribution_it_reads(tmp_path: Path) -> None:
-    scan(tmp_path / "verse004" / "verse004.nii.gz")
-    with pytest.raises(UsageError, match="subject-based one is read, not the flat one of MICCAI"):
+def flat_verse(folder: Path) -> Path:
+    """VerSe as the challenges gave it: 2019 in one folder, 2020 in a folder a patient."""
+    for path in ("train/verse031", "train/verse004", "b/verse401/verse401_verse201_CT-iso", "b/GL003/GL003_CT_ax"):
+        scan(folder / f"{path}.nii.gz")
+        label_map(folder / f"{path}_seg.nii.gz", [19, 20, 28])
+        (folder / f"{path}_ctd.json").write_text("[]")
+    scan(folder / "test" / "verse012.nii.gz")
+    return folder
+
+
+def test_verse_reads_what_the_challenges_gave_out(tmp_path: Path) -> None:
+    source = read("verse", flat_verse(tmp_path))
+    assert faults(source) == ""
+    assert {found.name: found.patient for found in source.cases if found.is_training} == {
+        "verse004": "verse004",
+        "verse031": "verse031",
+        "verse401_verse201_CT-iso": "verse401",
+        "GL003_CT_ax": "GL003",
+    }
+    assert case(source, "verse012").test
+
+
+def test_verse_takes_known_specks_for_background(tmp_path: Path) -> None:
+    source = read("verse", flat_verse(tmp_path))
+    meanings = {found.name: found.labels[0].meaning for found in source.cases if found.labels}
+    assert meanings["verse031"][19] == "background"  # type: ignore[index, call-overload]
+    assert meanings["verse004"][19] == "vertebra_T12"  # type: ignore[index, call-overload]
+
+
+def test_verse_says_what_it_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"neither rawdata/sub-X/sub-X_ct\.nii\.gz nor verseNNN\.nii\.gz"):
+        read("verse", tmp_path)
+
+
+def test_verse_does_not_take_a_scan_twice(tmp_path: Path) -> None:
+    make("verse", flat_verse(tmp_path))
+    with pytest.raises(UsageError, match="by subject and as the challenges gave it"):
         read("verse", tmp_path)
 
 
@@ -332,3 +371,135 @@ def test_nnunet_v2_keeps_the_wish_to_reorient(tmp_path: Path, reader: str | None
     content = json.loads((root / "dataset.json").read_text())
     write_json(root / "dataset.json", {**content, **({"overwrite_image_reader_writer": reader} if reader else {})})
     assert read("nnunet_v2", root).mixed_orientations == mixed
+
+
+def test_brats_takes_the_mended_case(tmp_path: Path) -> None:
+    for root in ("BraTS2023-MEN-TrainingData", "BraTS2023-MEN-Train-Fix"):
+        folder = tmp_path / root / "BraTS-MEN-00004-000"
+        for sequence in ("t1n", "t1c", "t2w", "t2f", "seg"):
+            scan(folder / f"BraTS-MEN-00004-000-{sequence}.nii.gz")
+    source = read("brats", tmp_path)
+    assert [path.parts[-3] for found in source.cases for path in files_of(found.images[0])] == [
+        "BraTS2023-MEN-Train-Fix"
+    ]
+
+
+def test_brats_sends_plans_of_radiotherapy_to_their_own_format(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is the format brats_men_rt"):
+        read("brats", make("brats_men_rt", tmp_path))
+
+
+def test_amos_knows_that_later_numbers_are_ct(tmp_path: Path) -> None:
+    folder = make("amos22_ct", tmp_path)
+    scan(folder / "amos22" / "imagesTs" / "amos_5437.nii.gz")
+    assert "amos_5437" in [found.name for found in read("amos22_ct", folder).cases]
+    assert "amos_5437" not in [found.name for found in read("amos22_mr", folder).cases]
+
+
+def test_btcv_is_not_its_sibling_of_the_cervix(tmp_path: Path) -> None:
+    scan(tmp_path / "RawData" / "Training" / "img" / "0507688-Image.nii.gz")
+    label_map(tmp_path / "RawData" / "Training" / "label" / "0507688-Mask.nii.gz", [1])
+    with pytest.raises(UsageError, match="The cervix set, NNNNNNN-Image"):
+        read("btcv", tmp_path)
+
+
+def test_flare_does_not_read_test_cases_that_are_called_like_tuning_cases(tmp_path: Path) -> None:
+    folder = make("flare22", tmp_path)
+    scan(folder / "Testing" / "FLARETs_0200_0000.nii.gz")
+    assert [found.name for found in read("flare22", folder).cases if found.test] == ["FLARETs_0001"]
+
+
+def test_archives_that_were_not_extracted_are_named(tmp_path: Path) -> None:
+    (tmp_path / "FLARE22_LabeledCase50").mkdir()
+    (tmp_path / "FLARE22_LabeledCase50" / "images.zip").write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"images\.zip is still packed: extract it"):
+        read("flare22", tmp_path)
+
+
+def test_sam_med3d_does_not_guess_the_archives(tmp_path: Path) -> None:
+    scan(tmp_path / "imagesTr_ct" / "a.nii.gz")
+    mask(tmp_path / "labelsTr" / "a.nii.gz", 0)
+    with pytest.raises(UsageError, match=r"SA-Med3D-140K .* CLASS/MODALITY_DATASET/labelsTr is looked for"):
+        read("sam_med3d", tmp_path)
+
+
+def test_lits_warns_of_volumes_that_lost_their_spacing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (27, 28, 29):
+        scan(tmp_path / f"volume-{number}.nii", affine=np.eye(4) if number < 29 else AFFINE)
+        label_map(tmp_path / f"segmentation-{number}.nii", [1], affine=np.eye(4) if number < 29 else AFFINE)
+    read("lits", tmp_path)
+    assert "Volumes 28 say 1 mm of spacing" in caplog.text
+
+
+def test_men_rt_names_cases_without_an_image(tmp_path: Path) -> None:
+    folder = make("brats_men_rt", tmp_path)
+    next(folder.rglob("BraTS-MEN-RT-0004-1_t1c.nii.gz")).unlink()
+    assert "has no BraTS-MEN-RT-0004-1_t1c.nii.gz" in faults(read("brats_men_rt", folder))
+
+
+def test_chaos_asks_for_as_many_png_as_slices(tmp_path: Path) -> None:
+    folder = make("chaos_ct", tmp_path)
+    next(folder.rglob("CT/10/Ground/liver_GT_003.png")).unlink()
+    label = case(read("chaos_ct", folder), "chaos_ct_10").labels[0].path
+    with pytest.raises(UnreadableFileError, match=r"has 7 files for 8 slices"):
+        header_of(label)
+
+
+@pytest.mark.parametrize("name", ["chaos_ct", "chaos_mr_t1", "chaos_mr_t2"])
+def test_chaos_lays_each_png_on_its_slice(tmp_path: Path, name: str) -> None:
+    found = next(found for found in read(name, make(name, tmp_path)).cases if found.is_training)
+    voxels, series = voxels_of(found.labels[0].path), found.images[0]
+    assert isinstance(series, DicomSeries)
+    for z, path in enumerate(series.slices()):
+        number = sorted(series.files).index(path)
+        assert np.flatnonzero(voxels[:, 2, z]).tolist() == [number, number + 1]
+
+
+def test_chaos_knows_that_a_png_is_broken(tmp_path: Path) -> None:
+    folder = make("chaos_ct", tmp_path)
+    path = next(folder.rglob("CT/10/Ground/liver_GT_003.png"))
+    label = case(read("chaos_ct", folder), "chaos_ct_10").labels[0].path
+    for content in (b"", path.read_bytes()[:30]):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableFileError, match=r"liver_GT_003\.png"):
+            voxels_of(label)
+
+
+def test_dicom_needs_the_series_that_labels_name(tmp_path: Path) -> None:
+    folder = make("dicom", tmp_path)
+    shutil.rmtree(folder / "B" / "ct2")
+    source = read("dicom", folder)
+    assert [found.name for found in source.cases] == ["LUNG-1", "LUNG-2"]
+    assert "belongs to the series 1.2.3.2, which is not there" in faults(source)
+
+
+def test_dicom_asks_which_of_several_label_files(tmp_path: Path) -> None:
+    folder = make("dicom", tmp_path)
+    rtstruct(folder / "A" / "reader2.dcm", {"lung": [(2, box(1, 1, 6, 6))]}, of="1.2.3.1", patient="LUNG-1")
+    assert "has lung several times, in reader2.dcm, 1-1.dcm. Choose files with --labels" in faults(
+        read("dicom", folder)
+    )
+    source = read("dicom", folder, labels="Reader2")
+    assert [found.name for found in source.cases] == ["LUNG-1"]
+    with pytest.raises(UsageError, match=r"There are: 1-1, reader2"):
+        read("dicom", folder, labels="third")
+
+
+def test_dicom_asks_which_modality(tmp_path: Path) -> None:
+    folder = make("dicom", tmp_path)
+    series(folder / "C", uid="1.2.3.8", patient="LUNG-3", modality="MR")
+    rtstruct(folder / "C" / "rt.dcm", {"lung": [(2, box(1, 1, 6, 6))]}, of="1.2.3.8", patient="LUNG-3")
+    with pytest.raises(UsageError, match=r"are CT, MR\. Choose one with --modality"):
+        read("dicom", folder)
+    source = read("dicom", folder, modality="MR")
+    assert (source.channels, [found.name for found in source.cases]) == (("MRI",), ["LUNG-3"])
+
+
+def test_dicom_says_that_there_are_no_labels(tmp_path: Path) -> None:
+    series(tmp_path / "ct")
+    with pytest.raises(UsageError, match=r"no DICOM file with labels \(RTSTRUCT or SEG\)"):
+        read("dicom", tmp_path)
+
+
+def test_dicom_leaves_series_without_labels_alone(tmp_path: Path) -> None:
+    assert all(found.is_training for found in read("dicom", make("dicom", tmp_path)).cases)
