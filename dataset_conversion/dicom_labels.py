@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_conversion.dicom_series import DicomSeries, read_dicom
+from dataset_conversion.dicom_series import MALFORMED, DicomSeries, read_dicom
 from sammoe_pipeline.errors import UnreadableFileError
 
 if TYPE_CHECKING:
@@ -67,7 +67,11 @@ class Contours:
         header = self.series.header()
         to_voxels = np.linalg.inv(header.affine) @ np.diag([-1.0, -1.0, 1.0, 1.0])
         mask = np.zeros(header.shape, np.uint8, order="F")
-        for points in _contours(_rtstruct(self.path), self.number):
+        try:
+            contours = list(_contours(_rtstruct(self.path), self.number))
+        except MALFORMED as error:
+            raise _malformed(self.path, error) from error
+        for points in contours:
             x, y, z = (to_voxels @ np.column_stack([points, np.ones(len(points))]).T)[:3]
             index = round(float(z.mean()))
             if np.abs(z - index).max() > _OFF_PLANE:
@@ -127,7 +131,7 @@ class Segment:
         try:
             volume = _seg(self.path).get_volume(segment_numbers=[self.number]).squeeze_channel()
             placed: NDArray[Any] = volume.match_geometry(grid, tol=1e-2).array
-        except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+        except MALFORMED as error:
             raise UnreadableFileError(
                 f"{self} cannot be put onto the grid of {self.series} ({error}). Was it made on another series, or "
                 f"resampled? Convert it to NIfTI on the grid of its image first."
@@ -142,8 +146,11 @@ def regions_of(path: Path) -> dict[int, str]:
         UnreadableFileError: the file is broken.
     """
     data = _rtstruct(path)
-    names = {int(item.ROINumber): str(item.ROIName).strip() for item in data.get("StructureSetROISequence") or ()}
-    return {number: name for number, name in names.items() if any(True for _ in _contours(data, number))}
+    try:
+        names = {int(item.ROINumber): str(item.ROIName).strip() for item in data.get("StructureSetROISequence") or ()}
+        return {number: name for number, name in names.items() if any(True for _ in _contours(data, number))}
+    except MALFORMED as error:
+        raise _malformed(path, error) from error
 
 
 def segments_of(path: Path) -> dict[int, str]:
@@ -154,7 +161,10 @@ def segments_of(path: Path) -> dict[int, str]:
     """
     data = read_dicom(path, "SegmentSequence")
     items = () if data is None else data.get("SegmentSequence") or ()
-    return {int(item.SegmentNumber): str(item.SegmentLabel).strip() for item in items}
+    try:
+        return {int(item.SegmentNumber): str(item.SegmentLabel).strip() for item in items}
+    except MALFORMED as error:
+        raise _malformed(path, error) from error
 
 
 def _mask_header(series: DicomSeries) -> Header:
@@ -187,4 +197,11 @@ def _contours(data: Dataset, number: int) -> Iterator[NDArray[np.float64]]:
             continue
         for contour in region.get("ContourSequence") or ():
             if contour.get("ContourGeometricType") in _CLOSED and contour.get("ContourData"):
-                yield np.array(contour.ContourData, dtype=np.float64).reshape(-1, 3)
+                points = np.array(contour.ContourData, dtype=np.float64).reshape(-1, 3)
+                if not np.isfinite(points).all():
+                    raise ValueError("a contour has points that are no numbers")
+                yield points
+
+
+def _malformed(path: Path, error: Exception) -> UnreadableFileError:
+    return UnreadableFileError(f"{path} cannot be read ({error}). Download it again, or remove it.")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 _THICKNESS = ("SpacingBetweenSlices", "SliceThickness", "NumberOfFrames")
 _LPS_TO_RAS = (-1.0, -1.0, 1.0)
+MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
+"""What libraries raise where elements of a file are missing or make no sense."""
 _UNEVEN = 0.05
 """Share of the distance of slices by which one may be off its place."""
 _TURNED = 1e-3
@@ -92,7 +94,7 @@ def read_dicom(path: Path, *tags: str) -> Dataset | None:
             return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*tags] or None)
     except InvalidDicomError:
         return None
-    except (EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except MALFORMED as error:
         raise UnreadableFileError(f"{path} cannot be read as DICOM ({error}). Download it again.") from error
 
 
@@ -170,19 +172,18 @@ def _slice(path: Path) -> _Slice:
     missing = _GEOMETRY if data is None else [tag for tag in _GEOMETRY if data.get(tag) in (None, "")]
     if data is None or missing:
         raise UnreadableFileError(f"{path} does not say where it lies: {', '.join(missing)} missing. Remove it.")
-    if int(data.get("NumberOfFrames") or 1) > 1:
-        raise UnreadableFileError(
-            f"{path} holds many slices in one file, which is not read. Convert it to NIfTI first."
-        )
     try:
+        frames = int(data.get("NumberOfFrames") or 1)
         directions = np.array(data.ImageOrientationPatient, dtype=np.float64).reshape(2, 3).T
         # PixelSpacing has the distance of rows first, which is along y.
         spacing = np.array(data.PixelSpacing, dtype=np.float64)[::-1]
         position = np.array(data.ImagePositionPatient, dtype=np.float64).reshape(3)
         thickness = abs(float(data.get("SpacingBetweenSlices") or data.get("SliceThickness") or 1))
         shape = (int(data.Columns), int(data.Rows))
-    except (TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise UnreadableFileError(f"{path} does not say where it lies ({error}). Mend or remove it.") from error
+    if frames > 1:
+        raise UnreadableFileError(f"{path} holds many slices in one file. Convert it to NIfTI first.")
     return _Slice(file=path, shape=shape, plane=directions * spacing, position=position, thickness=thickness)
 
 

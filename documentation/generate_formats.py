@@ -20,8 +20,8 @@ Generated from the registry by `documentation/generate_formats.py`. Each page ha
 and the classes. What all formats share, and how to add one, is in [convert a dataset](../how-to/convert.md) and
 [add a format](../how-to/convert-add-a-format.md). Check the licence yourself before you use or share anything.
 
-| format | what it is | modality | classes | licence |
-|---|---|---|---|---|
+| format | what it is | modality | classes | licence | from |
+|---|---|---|---|---|---|
 """
 
 
@@ -35,7 +35,8 @@ def row(name: str) -> str:
     """Returns the line of a format in the table of all."""
     entry = FORMATS[name]
     classes = str(len(entry.classes)) if entry.classes else "its own"
-    return f"| [`{name}`](formats/{name}.md) | {entry.summary} | {entry.modality} | {classes} | {entry.licence} |\n"
+    cells = (f"[`{name}`](formats/{name}.md)", entry.summary, entry.modality, classes, entry.licence, entry.where)
+    return f"| {' | '.join(cells)} |\n"
 
 
 def page(name: str, entry: Format) -> str:

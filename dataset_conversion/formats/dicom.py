@@ -156,8 +156,8 @@ def _label_files(found: Sequence[_Labels], series: DicomSeries, case: str) -> tu
             else:
                 segments = segments_of(one.path).items()
                 masks += [LabelFile(Segment(one.path, number, name, series), name) for number, name in segments]
-        except (UnreadableFileError, ValueError, AttributeError) as error:
-            faults.append(Fault(f"{one.path} cannot be read ({error}). Download it again, or remove it.", case))
+        except UnreadableFileError as error:
+            faults.append(Fault(str(error), case))
     times = Counter(str(mask.meaning) for mask in masks)
     twice = sorted(name for name, number in times.items() if number > 1)
     if twice:

@@ -114,3 +114,17 @@ def test_segments_of_another_grid_are_a_fault(tmp_path: Path, slices: DicomSerie
     path = seg(tmp_path / "seg.dcm", other, masks)
     with pytest.raises(UnreadableFileError, match=r"seg\.dcm \(a\) cannot be put onto the grid"):
         Segment(path, 1, "a", slices).voxels()
+
+
+@pytest.mark.parametrize("data", [[1.0, 2.0], [float("nan"), 1.0, 2.0], ["x", "y", "z"]])
+def test_contours_that_make_no_sense_are_a_fault(tmp_path: Path, data: list[object]) -> None:
+    import pydicom
+
+    path = rtstruct(tmp_path / "rt.dcm", {"a": [(1, box(1, 1, 2, 2))]})
+    item = pydicom.dcmread(path)
+    text = "\\".join(map(str, data)).encode()
+    old = item.ROIContourSequence[0].ContourSequence[0]["ContourData"]
+    item.ROIContourSequence[0].ContourSequence[0][old.tag] = pydicom.DataElement(old.tag, "UN", text)
+    item.save_as(path)
+    with pytest.raises(UnreadableFileError, match=r"rt\.dcm cannot be read"):
+        regions_of(path)

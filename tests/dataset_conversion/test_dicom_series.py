@@ -88,7 +88,7 @@ def test_a_tilted_gantry_is_noticed(tmp_path: Path) -> None:
     ("elements", "message"),
     [
         ({"ImagePositionPatient": None}, "does not say where it lies: ImagePositionPatient missing"),
-        ({"NumberOfFrames": 12}, "many slices in one file"),
+        ({"NumberOfFrames": 12}, "holds many slices in one file"),
     ],
 )
 def test_slices_without_a_place_are_named(tmp_path: Path, elements: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from dataset_conversion.cli import main
 from dataset_conversion.files import files_of
 from dataset_conversion.registry import FORMATS
+from dataset_conversion.source import Source
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.verify import verify_raw_dataset
 from tests.dataset_conversion.miniatures import MINIATURES, Miniature
@@ -121,6 +123,11 @@ def test_a_second_run_changes_nothing(name: str, source: Path, converted: Path) 
     assert {path: path.stat().st_mtime_ns for path in converted.rglob("*.*")} == before
 
 
+def test_cases_can_go_to_other_processes(name: str, source: Path) -> None:
+    cases = read(name, source).cases
+    assert pickle.loads(pickle.dumps(cases)) == cases
+
+
 def test_an_empty_folder_is_explained(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "source").mkdir()
     assert convert(name, tmp_path / "source", tmp_path / "raw") == 1
@@ -141,7 +148,10 @@ def test_a_truncated_image_is_named_and_leaves_nothing(
 
 def read_case(name: str, source: Path) -> Path:
     """Returns the first image of the first labelled case."""
+    return next(files_of(case.images[0])[0] for case in read(name, source).cases if case.is_training)
+
+
+def read(name: str, source: Path) -> Source:
     words = MINIATURES[name].flags
     flags = {flag.lstrip("-"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
-    found = FORMATS[name].source(source, **{flag: flags[flag] for flag in FORMATS[name].flags if flag in flags})
-    return next(files_of(case.images[0])[0] for case in found.cases if case.is_training)
+    return FORMATS[name].source(source, **{flag: flags[flag] for flag in FORMATS[name].flags if flag in flags})
