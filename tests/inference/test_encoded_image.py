@@ -1,7 +1,10 @@
+import copy
+
 import pytest
 import torch
 
 from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.geometry import crop
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.preprocessing import normalise_positive
@@ -51,3 +54,16 @@ def test_a_click_more_costs_one_decoding_more(encoded: EncodedImage, bright_thin
         encoded.logits((0, 0, 0), clicks[:count], None)
     assert [len(prompt) for prompt in bright_thing.prompts] == [1, 2, 3, 4]
     assert bright_thing.encoded == 1
+
+
+def test_several_decoders_answer_as_each_does_alone(nano_foundation: Foundation) -> None:
+    model = nano_foundation.load_model()
+    expert = copy.deepcopy(model.mask_decoder)
+    torch.nn.init.normal_(expert.mask_tokens.weight)
+    image = torch.rand(16, 16, 16, generator=torch.Generator().manual_seed(0))
+    encoded = EncodedImage(image, model=model, normalisation="positive")
+    clicks = (Click(position=(5.0, 8.0, 8.0)), Click(position=(9.0, 2.0, 3.0), positive=False))
+    together = encoded.logits((0, 0, 0), clicks, None, expert)
+    alone = [encoded.logits((0, 0, 0), clicks, decoder) for decoder in (None, expert)]
+    assert not torch.allclose(alone[0], alone[1])
+    torch.testing.assert_close(together, torch.cat(alone))
