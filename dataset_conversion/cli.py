@@ -194,7 +194,7 @@ def _list() -> str:
         (
             name,
             entry.modality,
-            f"{len(entry.classes)} classes" if entry.classes else "its own classes",
+            f"{len(entry.classes)} class{'es' * (len(entry.classes) > 1)}" if entry.classes else "its own classes",
             entry.licence,
             f"{entry.summary} ({entry.where})",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -67,11 +67,7 @@ class Contours:
         header = self.series.header()
         to_voxels = np.linalg.inv(header.affine) @ np.diag([-1.0, -1.0, 1.0, 1.0])
         mask = np.zeros(header.shape, np.uint8, order="F")
-        try:
-            contours = list(_contours(_rtstruct(self.path), self.number))
-        except MALFORMED as error:
-            raise _malformed(self.path, error) from error
-        for points in contours:
+        for points in _contours(self.path, self.number):
             x, y, z = (to_voxels @ np.column_stack([points, np.ones(len(points))]).T)[:3]
             index = round(float(z.mean()))
             if np.abs(z - index).max() > _OFF_PLANE:
@@ -148,9 +144,9 @@ def regions_of(path: Path) -> dict[int, str]:
     data = _rtstruct(path)
     try:
         names = {int(item.ROINumber): str(item.ROIName).strip() for item in data.get("StructureSetROISequence") or ()}
-        return {number: name for number, name in names.items() if any(True for _ in _contours(data, number))}
     except MALFORMED as error:
         raise _malformed(path, error) from error
+    return {number: name for number, name in names.items() if _contours(path, number)}
 
 
 def segments_of(path: Path) -> dict[int, str]:
@@ -188,20 +184,27 @@ def _seg(path: Path) -> Segmentation:
     return segread(path)
 
 
-def _contours(data: Dataset, number: int) -> Iterator[NDArray[np.float64]]:
-    """Yields the points (n, 3) of each closed contour of a region, in mm, LPS. Points and open lines have no inside."""
+def _contours(path: Path, number: int) -> list[NDArray[np.float64]]:
+    """Returns the points (n, 3) of each contour of a region that encloses something, in mm, LPS."""
     import numpy as np
 
-    for region in data.get("ROIContourSequence") or ():
-        if int(region.ReferencedROINumber) != number:
-            continue
-        for contour in region.get("ContourSequence") or ():
-            if contour.get("ContourGeometricType") in _CLOSED and contour.get("ContourData"):
-                points = np.array(contour.ContourData, dtype=np.float64).reshape(-1, 3)
-                if not np.isfinite(points).all():
-                    raise ValueError("a contour has points that are no numbers")
-                yield points
+    found: list[NDArray[np.float64]] = []
+    try:
+        # What odd devices write is judged here, and not by pydicom.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for region in _rtstruct(path).get("ROIContourSequence") or ():
+                if int(region.ReferencedROINumber) != number:
+                    continue
+                contours = region.get("ContourSequence") or ()
+                closed = [one for one in contours if one.get("ContourGeometricType") in _CLOSED and one.ContourData]
+                found += [np.array(one.ContourData, dtype=np.float64).reshape(-1, 3) for one in closed]
+    except MALFORMED as error:
+        raise _malformed(path, error) from error
+    if not all(np.isfinite(points).all() for points in found):
+        raise _malformed(path, "a contour has points that are no numbers")
+    return found
 
 
-def _malformed(path: Path, error: Exception) -> UnreadableFileError:
+def _malformed(path: Path, error: object) -> UnreadableFileError:
     return UnreadableFileError(f"{path} cannot be read ({error}). Download it again, or remove it.")

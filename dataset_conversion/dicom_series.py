@@ -60,6 +60,7 @@ class DicomSeries:
 
     def voxels(self) -> NDArray[Any]:
         """Returns the voxels (x, y, z) in the units of the modality, such as Hounsfield's."""
+        import numpy as np
         import SimpleITK
 
         reader = SimpleITK.ImageSeriesReader()
@@ -71,7 +72,8 @@ class DicomSeries:
             raise UnreadableFileError(f"{self} cannot be decoded ({reason}). Download it again.") from error
         if voxels.shape != self.header().shape:
             raise UnreadableFileError(f"{self} holds {voxels.shape} voxels, unlike its headers. Download it again.")
-        return voxels
+        # Rescaled values, as of PET, come in more digits than any scanner has.
+        return voxels.astype(np.float32) if voxels.dtype == np.float64 else voxels
 
 
 def read_dicom(path: Path, *tags: str) -> Dataset | None:

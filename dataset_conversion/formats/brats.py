@@ -21,6 +21,7 @@ _NEW = re.compile(r"(BraTS-(?:GLI|MEN|MET|PED|SSA)-\d+)-\d{3}")
 _OLD_FILES, _NEW_FILES = ("t1", "t1ce", "t2", "flair"), ("t1n", "t1c", "t2w", "t2f")
 _CHANNELS = ("T1", "T1 with contrast", "T2", "FLAIR")
 _YEARS = {"2023": BRATS_2023, "2024": BRATS_2024_GLI}
+_FIX = re.compile(r"(?<![a-z])fix(?![a-z])", re.IGNORECASE)
 _ONLY_2024 = "GLI"
 
 
@@ -36,7 +37,7 @@ def read_source(folder: Path, *, year: str | None = None) -> Source:
     """
     require_folder(folder)
     found = [path for path in all_folders(folder) if _OLD.fullmatch(path.name) or _NEW.fullmatch(path.name)]
-    found = _newest(found)
+    found = _newest(found, folder)
     old = [path for path in found if _OLD.fullmatch(path.name)]
     if not found:
         raise UsageError(
@@ -63,9 +64,9 @@ def read_source(folder: Path, *, year: str | None = None) -> Source:
     )
 
 
-def _newest(cases: list[Path]) -> list[Path]:
+def _newest(cases: list[Path], folder: Path) -> list[Path]:
     """Leaves out cases that were published again, mended, in a folder called so (`BraTS-MEN-Train-Fix`)."""
-    mended = {path.name: path for path in cases if "fix" in str(path.parent).lower()}
+    mended = {path.name: path for path in cases if _FIX.search(str(path.relative_to(folder).parent))}
     return [path for path in cases if mended.get(path.name, path) == path]
 
 

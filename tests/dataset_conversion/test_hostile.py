@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dataset_conversion.cli import main
+from tests.dataset_conversion.dicom_files import box, rtstruct, series
 from tests.dataset_conversion.miniatures import msd, nnunet_v2
 from tests.dataset_conversion.volumes import AFFINE, SHAPE, label_map, save, scan
 
@@ -160,3 +161,21 @@ def test_images_in_the_place_of_label_maps(source: Path, tmp_path: Path, capsys:
     for folder in ("images", "labels"):
         save(source / folder / "a.nii.gz", data)
     assert "labels/a.nii.gz has 27000 different values. Is it an image?" in refuse(source, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("patient", ["../../evil", "/etc/passwd", ".."])
+def test_ids_of_patients_that_are_paths_stay_names(tmp_path: Path, patient: str) -> None:
+    source, raw = tmp_path / "source", tmp_path / "raw"
+    series(source, patient=patient)
+    rtstruct(source / "rt.dcm", {"../lung": [(2, box(1, 1, 6, 6))]}, patient=patient)
+    assert main(["dicom", "-i", str(source), "-d", "7", "-n", "Mini", "--raw", str(raw), "-np", "1"]) == 0
+    assert len(list((raw / "Dataset007_Mini" / "labelsTr").iterdir())) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "raw"}
+
+
+def test_a_series_that_lacks_a_slice(tmp_path: Path, capsys: Captured) -> None:
+    source = tmp_path / "source"
+    series(source)[3].unlink()
+    rtstruct(source / "rt.dcm", {"lung": [(2, box(1, 1, 6, 6))], "heart": [(4, box(1, 1, 6, 6))]})
+    error = refuse(source, tmp_path, capsys, "dicom")
+    assert error.count("Is one missing?") == 1

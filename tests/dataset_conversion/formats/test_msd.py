@@ -9,6 +9,8 @@ import pytest
 from dataset_conversion.formats.msd import read_source
 from dataset_conversion.preparation import Options, plan_conversion
 from sammoe_pipeline.errors import DatasetFaultsError
+from tests.dataset_conversion.miniatures import write_json
+from tests.dataset_conversion.volumes import label_map, scan
 
 MakeTask = Callable[..., Path]
 
@@ -86,3 +88,38 @@ def test_faults_of_dataset_json_and_of_the_folders_are_named_together(make_task:
     assert "dataset.json does not exist" in faults
     assert "box_2.nii.gz has no label map" in faults
     assert "box_3.nii.gz has no image" in faults
+
+
+TASKS = {
+    "Task01_BrainTumour": (
+        "BRATS_001",
+        ("FLAIR", "T1w", "t1gd", "T2w"),
+        ("edema", "non-enhancing tumor", "enhancing tumour"),
+    ),
+    "Task02_Heart": ("la_003", ("MRI",), ("left atrium",)),
+    "Task03_Liver": ("liver_0", ("CT",), ("liver", "cancer")),
+    "Task04_Hippocampus": ("hippocampus_001", ("MRI",), ("Anterior", "Posterior")),
+    "Task05_Prostate": ("prostate_00", ("T2", "ADC"), ("PZ", "TZ")),
+    "Task06_Lung": ("lung_001", ("CT",), ("cancer",)),
+    "Task07_Pancreas": ("pancreas_001", ("CT",), ("pancreas", "cancer")),
+    "Task08_HepaticVessel": ("hepaticvessel_001", ("CT",), ("Vessel", "Tumour")),
+    "Task09_Spleen": ("spleen_2", ("CT",), ("spleen",)),
+    "Task10_Colon": ("colon_001", ("CT",), ("colon cancer primaries",)),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_all_ten_tasks_are_read_and_fit(tmp_path: Path, task: str) -> None:
+    name, channels, classes = TASKS[task]
+    root = tmp_path / task
+    scan(root / "imagesTr" / f"{name}.nii.gz", channels=len(channels))
+    label_map(root / "labelsTr" / f"{name}.nii.gz", range(1, len(classes) + 1))
+    description = {
+        "modality": {str(number): channel for number, channel in enumerate(channels)},
+        "labels": {"0": "background", **{str(number): of for number, of in enumerate(classes, start=1)}},
+        "numTraining": 1,
+    }
+    write_json(root / "dataset.json", description)
+    source = read_source(tmp_path)
+    assert (source.channels, source.classes, [case.name for case in source.cases]) == (channels, classes, [name])
+    assert plan_conversion(source, tmp_path / "raw", Options()).faults == ()
