@@ -103,7 +103,7 @@ class WindowAttention(nn.Module):
         num_real, num_padded = math.prod(sides), self.window_size**3 - math.prod(sides)
         query, key, value = (split_heads(part, self.num_heads) for part in self.qkv(x.flatten(1, 3)).chunk(3, dim=-1))
         padded_query, padded_key, padded_value = self.qkv.bias.reshape(3, 1, self.num_heads, 1, -1).to(query.dtype)
-        along_d, along_h, along_w = self._bias_terms(query.unflatten(2, sides), padded_query)
+        along_d, along_h, along_w = self._bias_terms(query.reshape(*query.shape[:2], *sides, -1), padded_query)
 
         bias = query.new_empty(batch, self.num_heads, num_real, num_real + (1 if num_padded else 0))
         _fill_within_grid(bias[..., :num_real], along_d, along_h, along_w, sides)
@@ -150,7 +150,7 @@ def _fill_within_grid(bias: Tensor, along_d: Tensor, along_h: Tensor, along_w: T
     d, h, w = sides
     shared = (along_h[..., :d, None, :w] + along_w[..., None, :h, :w]).flatten(-2)
     own = along_d[..., None, :w].expand(*along_d.shape[:-1], h, w).flatten(-2)
-    rows = bias.unflatten(-1, (d, h * w)).unflatten(2, (d, h, w))
+    rows = bias.view(*bias.shape[:2], d, h, w, d, h * w)
     rows.copy_(shared[:, :, :, :, None])
     rows += own.to(bias.dtype)[..., None, :]
 

@@ -97,7 +97,7 @@ class MaskDecoder(nn.Module):
         upscaled = activate(upscaled)
         weights = self.output_hypernetworks_mlps[0](tokens[:, first_mask])
         logits: Tensor = weights[:, None] @ upscaled.flatten(1, 3).transpose(1, 2)
-        return logits.unflatten(-1, upscaled.shape[1:4])
+        return logits.reshape(batch, 1, *upscaled.shape[1:4])
 
 
 def compared(detail: Tensor, clicks: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from .decoder_stack import DecoderStack
 from .detailed_encoder import DetailedImageEncoder
-from .image_encoder import ImageEncoder
+from .image_encoder import Block, ImageEncoder
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
 
@@ -82,8 +82,9 @@ class SamMed3D(nn.Module):
         Args:
             precision: `torch.bfloat16`, or `torch.float16` on a card.
         """
-        for block in self.image_encoder.blocks:
-            block.compute_in(precision)
+        for module in self.image_encoder.modules():
+            if isinstance(module, Block):
+                module.compute_in(precision)
 
     def encode(self, image: Tensor) -> Tensor:
         """Embeds a patch.
