@@ -6,25 +6,19 @@ out of phase, with one set of labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dataset_conversion.dicom_series import DicomSeries
 from dataset_conversion.format import Format
+from dataset_conversion.png_stack import PngStack
 from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
 from dataset_conversion.tables import CHAOS_CT, CHAOS_MR
-from dataset_conversion.walking import all_folders, is_visible, natural_key, require_folder, subfolders
-from sammoe_pipeline.errors import UnreadableFileError, UsageError
+from dataset_conversion.walking import all_folders, is_visible, require_folder, subfolders
+from sammoe_pipeline.errors import UsageError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sammoe_pipeline.image_io import Header
-
-_SLICES, _LABELS = "DICOM_anon", "Ground"
+_SLICES, _LABELS, _TRAINING = "DICOM_anon", "Ground", "Train_Sets"
 
 
 @dataclass(frozen=True)
@@ -51,65 +45,6 @@ _SEQUENCES = {
 }
 
 
-@dataclass(frozen=True)
-class PngStack:
-    """Label maps of slices, one PNG each, on the grid of the slices that they show.
-
-    PNG has no place in space, so the first PNG, in the order of the numbers in file names, belongs to the DICOM file
-    that is first by its name, wherever that lies.
-
-    Attributes:
-        folder: of the PNG.
-        files: in any order.
-        series: the slices.
-    """
-
-    folder: Path
-    files: tuple[Path, ...]
-    series: DicomSeries
-
-    def __str__(self) -> str:
-        return f"{self.folder} (PNG)"
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
-
-    def header(self) -> Header:
-        """Returns the grid of the slices, if there are as many of them."""
-        if len(self.files) != len(self.series.files):
-            raise UnreadableFileError(
-                f"{self} has {len(self.files)} files for {len(self.series.files)} slices in {self.series}. Download "
-                f"the case again."
-            )
-        return replace(self.series.header(), dtype="uint8", moved_voxels=0.0)
-
-    def voxels(self) -> NDArray[np.uint8]:
-        """Returns gray values (x, y, z)."""
-        import numpy as np
-        from PIL import Image, UnidentifiedImageError
-
-        header = self.header()
-        named = sorted(self.series.files, key=natural_key)
-        shown = dict(zip(named, sorted(self.files, key=natural_key), strict=True))
-        stack = np.zeros(header.shape, np.uint8, order="F")
-        for z, path in enumerate(self.series.slices()):
-            try:
-                with Image.open(shown[path]) as image:
-                    pixels = np.asarray(image.convert("L")).T
-            except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-                raise UnreadableFileError(
-                    f"{shown[path]} cannot be read as PNG ({error}). Download the case again."
-                ) from error
-            if pixels.shape != header.shape[:2]:
-                raise UnreadableFileError(
-                    f"{shown[path]} has {pixels.shape} pixels, and its slice {header.shape[:2]}. Download it again."
-                )
-            stack[:, :, z] = pixels
-        return stack
-
-
 def read_source(folder: Path, *, sequence: str) -> Source:
     """Reads the cases of one kind of image; those without labels, from the test sets, are test cases.
 
@@ -122,7 +57,6 @@ def read_source(folder: Path, *, sequence: str) -> Source:
     """
     require_folder(folder)
     wanted = _SEQUENCES[sequence]
-    # The folders of slices hold thousands of files and no folders of patients.
     roots = [path for path in (folder, *all_folders(folder)) if path.name == wanted.modality]
     patients = [path for root in roots for path in subfolders(root) if (path / wanted.folder / _SLICES).is_dir()]
     if not patients:
@@ -138,6 +72,9 @@ def read_source(folder: Path, *, sequence: str) -> Source:
             faults.append(Fault(f"{empty[0]} has no .dcm file. Download the case again, or remove it.", name))
             continue
         pngs = _files(base / _LABELS, ".png")
+        if not pngs and _TRAINING in patient.resolve().parts:
+            faults.append(Fault(f"{base / _LABELS} has no .png file. Download the case again, or remove it.", name))
+            continue
         labels = (LabelFile(PngStack(base / _LABELS, pngs, series[0]), wanted.meaning),) if pngs else ()
         cases.append(Case(name=name, images=tuple(series), labels=labels, test=not labels))
     return Source(

@@ -445,6 +445,14 @@ def test_chaos_asks_for_as_many_png_as_slices(tmp_path: Path) -> None:
         header_of(label)
 
 
+def test_chaos_names_training_cases_without_labels(tmp_path: Path) -> None:
+    folder = make("chaos_ct", tmp_path)
+    shutil.rmtree(next(folder.rglob("CT/10/Ground")))
+    source = read("chaos_ct", folder)
+    assert [fault.case for fault in source.faults] == ["chaos_ct_10"]
+    assert [found.name for found in source.cases] == ["chaos_ct_1", "chaos_ct_3"]
+
+
 @pytest.mark.parametrize("name", ["chaos_ct", "chaos_mr_t1", "chaos_mr_t2"])
 def test_chaos_lays_each_png_on_its_slice(tmp_path: Path, name: str) -> None:
     found = next(found for found in read(name, make(name, tmp_path)).cases if found.is_training)
