@@ -25,6 +25,8 @@ EXTENT_IN_VIEW = 0.75
 """Share of a class's largest extent that a window should show."""
 THICKNESSES_IN_VIEW = 4
 """A window that shows so many thicknesses of a class can follow it, however long it is."""
+CELLS_TO_LOCATE = 2
+"""A class of so many cells' thickness has a cell well inside it, whatever its place."""
 CEILING_CASES = 6
 _MARGIN_CELLS = 2
 _DIGITS = 4
@@ -70,22 +72,42 @@ def fitting_configurations(
     }
 
 
+def choose_locator_configuration(
+    used: Mapping[str, Configuration], fingerprint: DatasetFingerprint, mask_size: int
+) -> str:
+    """Chooses where the locator looks: it sees most, in the fewest windows, where voxels are large.
+
+    Args:
+        used: the configurations that classes use, from coarse to fine, then the other channels.
+        fingerprint: of the dataset.
+        mask_size: side of the decoder's mask, in cells.
+
+    Returns:
+        The first one in whose grid half of the classes are at least `CELLS_TO_LOCATE` thick; the finest where none is.
+    """
+    found = [measured.thickness_mm for measured in fingerprint.classes.values() if measured.cases]
+    largest_mm = median(found) / CELLS_TO_LOCATE if found else math.inf
+    fitting = [name for name, one in used.items() if _cell_mm(one, mask_size) <= largest_mm]
+    return fitting[0] if fitting else min(used, key=lambda name: (used[name].spacing_mm, used[name].channel))
+
+
 def _cell_mm(configuration: Configuration, mask_size: int) -> float:
     return configuration.spacing_mm * configuration.patch_size / mask_size
 
 
-def mask_size_of(builder: str) -> int:
+def mask_size_of(builder: str, patch_size: int) -> int:
     """Returns the side of the mask, in cells, that a network decodes.
 
     Args:
         builder: a name in `sammoe_pipeline.model.BUILDERS`.
+        patch_size: voxels a side.
     """
     import torch
 
     from sammoe_pipeline.model import build_sam_med3d
 
     with torch.device("meta"):
-        return build_sam_med3d(builder).mask_size
+        return build_sam_med3d(builder, patch_size).mask_size
 
 
 def mask_grid_ceiling(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], cell_mm: float) -> float:

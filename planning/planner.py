@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from planning.configurations import (
     CEILING_CASES,
     CeilingJob,
+    choose_locator_configuration,
     fitting_configurations,
     mask_size_of,
     measure_ceilings,
@@ -64,7 +64,7 @@ def make_plan(
         device: to run the foundation on.
         workers: processes for reading labels.
     """
-    mask_size = mask_size_of(foundation.card.builder)
+    mask_size = mask_size_of(foundation.card.builder, foundation.card.patch_size)
     candidates = propose_configurations(foundation.native, fingerprint, mask_size)
     cases_of = _training_cases_of(raw, fingerprint, splits, seed)
     targets = {name: _target(fingerprint, name) for name in raw.labels}
@@ -100,16 +100,16 @@ def make_plan(
         )
         for name, (configuration, why) in choices.items()
     }
-    locator = _most_used([configuration for configuration, _ in choices.values()], candidates)
-    used = {locator, *(chosen.configuration for chosen in classes.values())}
+    used = {chosen.configuration for chosen in classes.values()}
+    configurations = {name: candidate for name, candidate in candidates.items() if name in used}
     return Plan(
         dataset=raw.name,
         foundation=foundation.card.name,
         foundation_sha256=foundation.card.sha256,
-        configurations={name: candidate for name, candidate in candidates.items() if name in used},
+        configurations=configurations,
         classes=classes,
         tasks=tasks,
-        locator_configuration=locator,
+        locator_configuration=choose_locator_configuration(configurations, fingerprint, mask_size),
         training=training_budget(tasks, {name: len(cases) for name, cases in cases_of.items()}, raw.labels),
         expert_threshold=expert_threshold,
         num_folds=len(splits.folds),
@@ -176,12 +176,6 @@ def _why_expert(found: CandidateEvidence | None, task: str | None, threshold: fl
     if task is None:
         return f"no expert needed: the general expert reaches {found.dice:.2f} of {threshold:.2f}"
     return f"needs expert '{task}': the general expert reaches {found.dice:.2f} of {threshold:.2f}"
-
-
-def _most_used(names: Sequence[str], candidates: Mapping[str, Configuration]) -> str:
-    """Returns the configuration that most classes use; among equals the coarsest, then the first channel."""
-    uses = Counter(names)
-    return min(uses, key=lambda name: (-uses[name], -candidates[name].spacing_mm, candidates[name].channel))
 
 
 def check_plan(plan: Plan, raw: RawDataset, foundation: Foundation, splits: Splits, *, raw_digest: str) -> None:

@@ -8,11 +8,11 @@ from planning.kinship import has_side
 from sammoe_pipeline.artefacts import ExpertTraining, Task
 from sammoe_pipeline.paths import LOCATOR, safe_name
 
-SCALE_RATIO = 6
+SCALE_RATIO = 3
 """Classes of one task differ in thickness by at most this factor."""
-VIEWS_PER_TARGET = 6
-FEWEST_VIEWS, MOST_VIEWS = 300, 2000
-FEWEST_ITERATIONS, MOST_ITERATIONS = 300, 1500
+VIEWS_PER_TARGET = 12
+FEWEST_VIEWS, MOST_VIEWS = 400, 3000
+FEWEST_ITERATIONS, MOST_ITERATIONS = 400, 1500
 
 
 def group_into_tasks(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from planning.configurations import (
+    choose_locator_configuration,
     fitting_configurations,
     mask_grid_ceiling,
     mask_size_of,
@@ -81,8 +82,28 @@ def test_a_window_must_show_enough_of_a_class(extent_mm: float, thickness_mm: fl
     assert list(fitting_configurations(candidates, shape_of(extent_mm, thickness_mm))) == names
 
 
+@pytest.mark.parametrize(
+    ("thicknesses_mm", "chosen"),
+    [
+        ((50, 30, 12), "native"),  # cells of 6 mm
+        ((50, 9, 8), "2mm"),  # 4 mm
+        ((50, 4, 3), "1mm"),  # 2 mm
+        ((2, 2, 2), "1mm"),
+        ((), "native"),
+    ],
+)
+def test_the_locator_looks_where_half_of_the_classes_have_a_cell_inside(
+    thicknesses_mm: tuple[float, ...], chosen: str
+) -> None:
+    found = {str(index): shape_of(60, thickness_mm) for index, thickness_mm in enumerate(thicknesses_mm)}
+    candidates = propose_configurations(NATIVE, fingerprint(1.0), MASK_SIZE)
+    used = {name: candidates[name] for name in ("native", "2mm", "1mm")}
+    measured = fingerprint(1.0).model_copy(update={"classes": found})
+    assert choose_locator_configuration(used, measured, MASK_SIZE) == chosen
+
+
 def test_the_mask_is_a_quarter_of_the_stride() -> None:
-    assert (mask_size_of("tiny"), mask_size_of("vit_b")) == (24, 32)
+    assert (mask_size_of("tiny", 48), mask_size_of("vit_b", 128)) == (24, 32)
 
 
 def test_a_thin_cord_wants_a_fine_grid() -> None:
