@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammoe_pipeline.intact import gzip_faults, require_length
+from sammoe_pipeline.intact import open_gzip, require_length
 
 _HEADER_BYTES = 352
 _DIMENSIONS, _NUMBER_TYPE, _PLACE = struct.Struct("<8h"), struct.Struct("<h"), struct.Struct("<3f")
@@ -57,9 +57,7 @@ def read_plain_voxels(path: Path, scratch: Scratch | None = None) -> NDArray[Any
         UnreadableFileError: the file is truncated or corrupted.
         OSError: the system refuses it.
     """
-    from zlib_ng import gzip_ng
-
-    with gzip_faults(path), gzip_ng.open(path) as file:
+    with open_gzip(path) as file:
         layout = _plain_layout(file.read(_HEADER_BYTES))
         if layout is None:
             return None
@@ -68,8 +66,8 @@ def read_plain_voxels(path: Path, scratch: Scratch | None = None) -> NDArray[Any
         require_length(path, offset + size)
         memory = (scratch or Scratch()).take(size)
         file.read(offset - _HEADER_BYTES)
-        view, filled = memoryview(memory), 0
-        while filled < len(view):
+        view, filled = memory.data, 0
+        while filled < size:
             count = file.readinto(view[filled:])
             if not count:
                 raise EOFError(f"it should hold {offset + size} bytes and ends after {offset + filled}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 
 from sammoe_pipeline.errors import UnreadableFileError
@@ -39,27 +40,28 @@ def require_sound_gzip(path: Path) -> int:
     Raises:
         UnreadableFileError: it is truncated or corrupted.
     """
-    from zlib_ng import gzip_ng
-
     length = 0
-    with gzip_faults(path), gzip_ng.open(path) as file:
+    with open_gzip(path) as file:
         while chunk := file.read(_READ_BYTES):
             length += len(chunk)
     return length
 
 
 @contextmanager
-def gzip_faults(path: Path) -> Iterator[None]:
-    """Names the file in what reading a gzip file raises.
+def open_gzip(path: Path) -> Iterator[BufferedIOBase]:
+    """Opens a gzip file for reading, and names it in what reading raises.
 
     Raises:
         UnreadableFileError: it is truncated or corrupted.
     """
+    from gzip import BadGzipFile
+
     from zlib_ng import gzip_ng, zlib_ng
 
     try:
-        yield
-    except (EOFError, gzip_ng.BadGzipFile, zlib_ng.error) as error:
+        with gzip_ng.open(path) as file:  # type: ignore[no-untyped-call]
+            yield file
+    except (EOFError, BadGzipFile, zlib_ng.error) as error:  # type: ignore[misc]  # its stub has no exception
         raise _damaged(path, str(error)) from error
 
 
