@@ -130,4 +130,6 @@ def _initialise(model: SamMed3D) -> SamMed3D:
             if not isinstance(module, nn.Embedding) and module.bias is not None:
                 nn.init.zeros_(module.bias)
     nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)
+    if model.mask_decoder.refinement is not None:
+        nn.init.zeros_(model.mask_decoder.refinement.leave.weight)
     return model

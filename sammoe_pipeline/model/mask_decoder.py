@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from .detailed_encoder import unpack_detail
 from .layers import MLP, PatchConvTranspose3d
+from .refinement import Refinement
 from .transformer import TwoWayTransformer
 
 _EPSILON = 1e-6
+_REFINED = 16
 
 
 class MaskDecoder(nn.Module):
@@ -54,7 +56,10 @@ class MaskDecoder(nn.Module):
         if quality_width is not None:
             self.iou_token = nn.Embedding(1, channels)
             self.iou_prediction_head = MLP(channels, quality_width, quality_width, num_mask_tokens)
-        self.detail = nn.Linear(3 * detail_channels, channels // 8) if detail_channels else None
+        self.detail = self.refinement = None
+        if detail_channels:
+            self.detail = nn.Linear(3 * detail_channels, channels // 8)
+            self.refinement = Refinement(channels=channels // 8, width=_REFINED, depth=2)
 
     def forward(
         self,
@@ -95,6 +100,8 @@ class MaskDecoder(nn.Module):
         if self.detail is not None:
             upscaled = upscaled + self.detail(compared(unpack_detail(packed), clicks, labels))
         upscaled = activate(upscaled)
+        if self.refinement is not None:
+            upscaled = self.refinement(upscaled, clicks, labels)
         weights = self.output_hypernetworks_mlps[0](tokens[:, first_mask])
         logits: Tensor = weights[:, None] @ upscaled.flatten(1, 3).transpose(1, 2)
         return logits.reshape(batch, 1, *upscaled.shape[1:4])

@@ -75,7 +75,7 @@ def other(embedding: torch.Tensor) -> torch.Tensor:
     return embedding + torch.cat([torch.zeros(1, CONTEXT, 3, 3, 3), pack_detail(change)], dim=1)
 
 
-def test_decoder_reads_the_detail_of_each_mask_cell(embedding: torch.Tensor, other: torch.Tensor) -> None:
+def test_decoder_reads_the_detail_of_each_mask_cell_and_of_two_further(embedding: torch.Tensor, other: torch.Tensor) -> None:
     transformer = TwoWayTransformer(depth=1, width=CONTEXT, cross_width=8, num_heads=2, mlp_width=16)
     decoder = MaskDecoder(
         transformer=transformer, channels=CONTEXT, num_mask_tokens=1, quality_width=None, detail_channels=DETAIL
@@ -85,7 +85,9 @@ def test_decoder_reads_the_detail_of_each_mask_cell(embedding: torch.Tensor, oth
         decoder(x, position, sparse, dense, clicks=torch.full((1, 1, 3), 0.1), labels=torch.ones(1, 1))
         for x in (embedding, other)
     ]
-    assert (logits[0] != logits[1])[0, 0].nonzero().tolist() == [[9, 2, 6]]
+    changed = (logits[0] != logits[1])[0, 0].nonzero()
+    assert [9, 2, 6] in changed.tolist()
+    assert (changed - torch.tensor([9, 2, 6])).abs().max() == 2
 
 
 def test_locator_reads_the_detail_of_each_mask_cell(embedding: torch.Tensor, other: torch.Tensor) -> None:
