@@ -92,7 +92,7 @@ def contrast(mask: NDArray[np.bool_], image: NDArray[np.float32]) -> float:
 
 def _step(voxels: int) -> int:
     """Where a class fills a large scan, every second or third voxel is enough, and keeps memory bounded."""
-    return math.ceil((voxels / _MOST_VOXELS) ** (1 / 3))
+    return max(1, math.ceil(float(np.cbrt(voxels / _MOST_VOXELS))))
 
 
 def _foreground(

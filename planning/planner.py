@@ -80,7 +80,7 @@ def make_plan(
         device=device,
         workers=workers,
     )
-    choices = {name: choose_configuration(evidence[name]) for name in raw.class_order}
+    choices = _choose_configurations(raw.class_order, fingerprint, evidence)
     needy = {
         name: configuration
         for name, (configuration, _) in choices.items()
@@ -164,6 +164,22 @@ def _gather_evidence(
     }
     dice = measure_general_expert(raw, foundation, measurements, seed=seed, device=device)
     return {name: evidence_of(ceilings.get(name, {}), dice.get(name, {})) for name in raw.labels}
+
+
+def _choose_configurations(
+    names: Sequence[str], fingerprint: DatasetFingerprint, evidence: Mapping[str, Mapping[str, CandidateEvidence]]
+) -> dict[str, tuple[str, str]]:
+    """Chooses each class's configuration and says why; the second side of an organ follows the first."""
+    choices: dict[str, tuple[str, str]] = {}
+    for name in names:
+        partner = fingerprint.classes[name].partner
+        of_partner = choices[partner][0] if partner in choices else None
+        found = evidence[name].get(of_partner) if of_partner else None
+        if of_partner and found and found.dice is not None:
+            choices[name] = of_partner, f"{of_partner} as for its other side, {partner}"
+        else:
+            choices[name] = choose_configuration(evidence[name])
+    return choices
 
 
 def _is_mastered(found: CandidateEvidence | None, threshold: float) -> bool:

@@ -12,7 +12,7 @@ SCALE_RATIO = 3
 """Classes of one task differ in thickness by at most this factor."""
 VIEWS_PER_TARGET = 12
 FEWEST_VIEWS, MOST_VIEWS = 400, 3000
-FEWEST_ITERATIONS, MOST_ITERATIONS = 400, 1500
+FEWEST_ITERATIONS, MOST_ITERATIONS = 300, 1500
 
 
 def group_into_tasks(

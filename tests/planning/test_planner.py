@@ -63,6 +63,17 @@ def test_each_class_gets_what_its_evidence_says(raw: RawDataset, foundation: Fou
     assert plan.model_dump_json() == plan_for(raw, foundation).model_dump_json()
 
 
+def test_both_sides_of_an_organ_share_a_configuration(make_raw: MakeRaw, foundation: Foundation) -> None:
+    label = np.zeros((30, 30, 30), dtype=np.uint8)
+    label[2:13, 2:13, 2:13] = 1
+    label[17:27, 17:27, 17:27] = 2
+    cases = {f"case_{index}": label for index in range(4)}
+    plan = plan_for(read_raw_dataset(make_raw(cases, {"ear_left": 1, "ear_right": 2}, spacing_mm=1.0)), foundation)
+    left, right = plan.classes["ear_left"], plan.classes["ear_right"]
+    assert left.configuration == right.configuration
+    assert right.reason.endswith(f"{left.configuration} as for its other side, ear_left")
+
+
 def test_a_class_that_the_general_expert_masters_needs_no_expert(raw: RawDataset, foundation: Foundation) -> None:
     plan = plan_for(raw, foundation, threshold=0.0)
     assert plan.tasks == ()
