@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sammoe_pipeline.artefacts import Configuration
@@ -17,12 +18,12 @@ from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.training.augmentation import augment
-from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
+from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, place_inside, random_matrix
 
 _ENCODED_TOGETHER = 8
 _SCALE = (0.8, 1.25)
 _ROTATION = 0.35
-_JITTER = 2.0
+_JITTER = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,8 @@ class TaskViews:
             class_name = self._classes[rng.integers(len(self._classes))]
             having = self.cases_of[class_name]
             case = having[rng.integers(len(having))]
-            locations = case.properties.class_locations[class_name]
-            location = np.array(locations[rng.integers(len(locations))], dtype=np.float64)
             placement = Placement(
-                centre=location + rng.uniform(-_JITTER, _JITTER, size=3),
+                centre=self._place(case, class_name, rng) + rng.uniform(-_JITTER, _JITTER, size=3),
                 matrix=random_matrix(
                     rng, scale=_SCALE, rotation=_ROTATION, mirror_axes=self._planned.plan.training.mirror_axes
                 ),
@@ -135,18 +134,20 @@ class TaskViews:
         They lie as windows do in prediction: on whole voxels, with the click at index `P // 2`.
         """
         views = []
-        to_centre = (self._size - 1) / 2 - self._size // 2
+        to_centre = np.float64((self._size - 1) / 2 - self._size // 2)
         for class_name in self._classes:
             for number, case in enumerate(self.cases_of[class_name]):
                 rng = np.random.default_rng([*self._seed, number])
-                locations = case.properties.class_locations[class_name]
                 for _ in range(per_target):
-                    centre = np.array(locations[rng.integers(len(locations))]) + to_centre
+                    centre = self._place(case, class_name, rng) + to_centre
                     view = self._view(case, class_name, Placement(centre, np.eye(3)), rng, augmented=False)
                     if view is not None:
                         views.append(view)
         keep = np.random.default_rng(self._seed).permutation(len(views))[:limit]
         return [views[index] for index in sorted(keep)]
+
+    def _place(self, case: PreparedCase, class_name: str, rng: np.random.Generator) -> NDArray[np.int64]:
+        return place_inside(case, class_name, self._planned.description.labels[class_name], rng)
 
     def _view(
         self, case: PreparedCase, class_name: str, placement: Placement, rng: np.random.Generator, *, augmented: bool

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 _CHECKS = 10
 _CALIBRATION_VIEWS = 64
 _CLICK_IN_THE_MIDDLE = 0.7
+_DECODED_TOGETHER = 8
 
 
 @dataclass
@@ -250,14 +251,14 @@ def _batch_loss(
 def _dice_by_class(model: SamMed3D, decoder: MaskDecoder | None, views: EmbeddedViews, device: str) -> dict[str, float]:
     """Returns the mean Dice at one click of each class over views, by the general decoder where none is given."""
     scores: dict[str, list[float]] = {}
-    with torch.inference_mode():
-        for index, (click, name) in enumerate(zip(views.clicks, views.class_names, strict=True)):
-            points, labels = click_tensors([[click]], device)
-            embedding = views.embeddings[index : index + 1].float().to(device)
-            logits = model.decode(embedding, points, labels, mask_decoder=decoder)
-            valid = views.valid[index]
-            mask = (model.upsample(logits)[0, 0] > 0).cpu() & valid
-            truth = views.targets[index] & valid
+    for first in range(0, len(views.clicks), _DECODED_TOGETHER):
+        some = slice(first, first + _DECODED_TOGETHER)
+        points, labels = click_tensors([[click] for click in views.clicks[some]], device)
+        with torch.inference_mode(), autocast(device):
+            logits = model.decode(views.embeddings[some].float().to(device), points, labels, mask_decoder=decoder)
+        known = views.valid[some]
+        masks, truths = (model.upsample(logits.float())[:, 0] > 0).cpu() & known, views.targets[some] & known
+        for name, mask, truth in zip(views.class_names[some], masks, truths, strict=True):
             total = int(mask.sum()) + int(truth.sum())
             scores.setdefault(name, []).append(2 * int((mask & truth).sum()) / max(1, total))
     return {name: float(np.mean(values)) for name, values in sorted(scores.items())}

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sammoe_pipeline.artefacts import CaseProperties
+from sammoe_pipeline.clicks import deep_voxels
 from sammoe_pipeline.paths import PreprocessedDataset
 from sammoe_pipeline.preprocessing import open_array
 
 OUTSIDE = -1
 """Label of voxels outside the image in a view."""
+_NEARBY = 7
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,25 @@ def members(labels: Tensor, values: tuple[int, ...]) -> NDArray[np.bool_]:
     """Returns where a label map (x, y, z) has one of a class's values."""
     array = labels.numpy()
     return np.asarray(array == values[0] if len(values) == 1 else np.isin(array, values))
+
+
+def place_inside(
+    case: PreparedCase, class_name: str, values: tuple[int, ...], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draws a voxel (3,) anywhere in a class, and goes from there to one well inside it nearby, as people click.
+
+    Args:
+        case: has the class.
+        class_name: of it.
+        values: its label values.
+        rng: where chance comes from.
+    """
+    locations = case.properties.class_locations[class_name]
+    at = np.array(locations[rng.integers(len(locations))])
+    low = np.maximum(at - _NEARBY, 0)
+    box = tuple(slice(int(first), int(last) + 1) for first, last in zip(low, at + _NEARBY, strict=True))
+    deep = deep_voxels(members(torch.from_numpy(np.asarray(case.segmentation[box], dtype=np.int16)), values))
+    return np.asarray(deep[rng.integers(len(deep))] + low)
 
 
 def random_matrix(

@@ -56,6 +56,16 @@ def test_click_lies_in_the_middle_as_in_prediction_where_the_target_does(drawn: 
     assert any(in_middle) and not all(in_middle)
 
 
+def test_views_are_centred_well_inside_their_target(make_workspace: MakeWorkspace) -> None:
+    label = np.zeros((20, 20, 20), dtype=np.uint8)
+    label[5:14, 5:14, 5:14] = 1
+    made = make_workspace({"a": label}, {"thing": 1})
+    for view in _views(made, ["thing"], cases=["a"]).plain_views(per_target=8, limit=8):
+        # The deepest voxel of a block of nine lies five deep.
+        deep = torch.nn.functional.max_pool3d((~view.target)[None, None].float(), 5, stride=1, padding=2)[0, 0] == 0
+        assert deep[_at(view)]
+
+
 def test_view_depends_on_its_number_alone(workspace: Workspace, drawn: list[View]) -> None:
     again = _views(workspace)
     for index in (41, 7):
@@ -87,9 +97,11 @@ def _location(workspace: Workspace, case: str, view: View) -> tuple[int, int, in
     """Finds the voxel of a case that a plain view is centred on, by its image."""
     prepared = PreparedCase.of(workspace.planned.paths, "native", case)
     image = torch.from_numpy(np.asarray(prepared.image[:]))
-    for x, y, z in prepared.properties.class_locations[view.class_name]:
+    labels = np.asarray(prepared.segmentation[:])
+    values = workspace.planned.description.labels[view.class_name]
+    for x, y, z in np.argwhere(np.isin(labels, values)).tolist():
         start = (x - SIZE // 2, y - SIZE // 2, z - SIZE // 2)
-        if torch.allclose(normalise_equalised(crop(image, start, SIZE, pad_value=torch.nan)), view.image, atol=1e-3):
+        if torch.allclose(normalise_equalised(crop(image, start, SIZE, pad_value=torch.nan)), view.image, atol=1e-2):
             return x, y, z
     raise AssertionError("no location of the class is in the middle of the view")
 
