@@ -52,6 +52,13 @@ def pretrain(argv: list[str] | None = None) -> int:
         metavar="CLASS",
         help="classes never clicked on, as CLASS or DatasetXXX_Name:CLASS: they stay new to the foundation",
     )
+    parser.add_argument(
+        "--shapes",
+        nargs="*",
+        default=[],
+        metavar="ID",
+        help="those of the datasets whose classes are shapes, not anatomy: clicked on, but not to be recognised",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
         "--compile", action="store_true", help="translate the encoder first: needs a C++ compiler, then runs faster"
@@ -63,6 +70,7 @@ def pretrain(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         from sammoe_pipeline.device import choose_device
+        from sammoe_pipeline.errors import UsageError
         from sammoe_pipeline.paths import PreprocessedDataset, Results, find_dataset
         from sammoe_pipeline.preprocessing import prepare_dataset
         from sammoe_pipeline.raw_dataset import read_raw_dataset
@@ -85,6 +93,9 @@ def pretrain(argv: list[str] | None = None) -> int:
             seed=arguments.seed,
         )
         datasets = [read_raw_dataset(folders.raw / find_dataset(folders.raw, name)) for name in arguments.d]
+        shapes = {find_dataset(folders.raw, name) for name in arguments.shapes}
+        if strange := shapes - {raw.name for raw in datasets}:
+            raise UsageError(f"--shapes {', '.join(sorted(strange))}: name it among the datasets of -d too.")
         training.require_known_classes(settings.excluded_classes, {raw.name: raw.labels for raw in datasets})
         sources = []
         for raw in datasets:
@@ -92,7 +103,9 @@ def pretrain(argv: list[str] | None = None) -> int:
             configuration = training.pretraining_configuration(settings)
             prepare_dataset(raw, target, [configuration], workers=arguments.num_processes)
             names = [case.name for case in raw.training_cases]
-            sources.append(open_source(target, names, raw.labels, settings.excluded_classes))
+            sources.append(
+                open_source(target, names, raw.labels, settings.excluded_classes, anatomy=raw.name not in shapes)
+            )
         folder = training.pretrain(
             sources,
             settings,

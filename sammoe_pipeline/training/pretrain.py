@@ -29,6 +29,7 @@ from sammoe_pipeline.training.pretraining_views import (
     PretrainSettings,
     TrainingBatches,
     TrainingSource,
+    count_structures,
     draw_batch,
 )
 from sammoe_pipeline.training.recognition import Recognition
@@ -97,10 +98,10 @@ def pretrain(
     """
     from tqdm import tqdm
 
-    recipe = {**asdict(settings), "datasets": tuple(source.name for source in sources)}
+    recipe = {**asdict(settings), "datasets": tuple((source.name, source.anatomy) for source in sources)}
     torch.manual_seed(settings.seed)
     model = build_sam_med3d(settings.builder).to(device).train()
-    recognition = Recognition(model, 1 + sum(len(source.labels) for source in sources)).to(device)
+    recognition = Recognition(model, count_structures(sources)).to(device)
     learning = torch.nn.ModuleList([model, recognition])
     if compiled:
         model.image_encoder.compile()
@@ -178,7 +179,7 @@ def _step(
     images = batch.images.to(device)
     targets, valid = batch.targets.to(device), batch.valid.to(device)
     repeats = len(batch.clicks) // len(batch.images)
-    rounds = int(rng.choice([1, 2, 3], p=[0.75, 0.2, 0.05]))
+    rounds = int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
     with autocast(device):
         embedding = model.encode(images)
         masks = interactive_loss(

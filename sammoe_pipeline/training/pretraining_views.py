@@ -15,21 +15,21 @@ from sammoe_pipeline.paths import PreprocessedDataset
 from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.training.augmentation import augment, recolour
 from sammoe_pipeline.training.recognition import UNKNOWN
-from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
+from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, place_inside, random_matrix
 from sammoe_pipeline.training.warm_up import ellipsoids
 
 SPACING_RATIO = 1.5
 """Arrays for pretraining are this much finer than the native spacing, so that views can look closer."""
 
-_VIEW_SCALE = (0.6, 2.0)
+_VIEW_SCALE = (0.4, 2.0)
 _NATIVE_SCALE = (1.25, 1.75)
-_NATIVE_SHARE = 0.7
+_NATIVE_SHARE = 0.6
 _VALIDATION_SHARE = 0.1
 _SMALLEST_TARGET = 64
 _MOST_DRAWS = 1000
 _RAMP = 0.2
 _EASY = 0.2
-_EASY_AT_LAST = 0.05
+_EASY_AT_LAST = 0.1
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,14 @@ class TrainingSource:
         train: opened cases to learn from.
         held_out: opened cases to watch progress on.
         labels: values by class, excluded classes left out.
+        anatomy: whether a class is the same structure in every case, which the encoder can learn to recognise.
     """
 
     name: str
     train: tuple[PreparedCase, ...]
     held_out: tuple[PreparedCase, ...]
     labels: dict[str, tuple[int, ...]]
+    anatomy: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,21 @@ class Batch:
 
 
 def open_source(
-    dataset: PreprocessedDataset, cases: Sequence[str], labels: dict[str, tuple[int, ...]], excluded: Sequence[str]
+    dataset: PreprocessedDataset,
+    cases: Sequence[str],
+    labels: dict[str, tuple[int, ...]],
+    excluded: Sequence[str],
+    *,
+    anatomy: bool = True,
 ) -> TrainingSource:
     """Opens a prepared dataset; every tenth case is held out.
+
+    Args:
+        dataset: prepared for pretraining.
+        cases: names.
+        labels: values by class.
+        excluded: classes never clicked on, as `class` or `DatasetXXX_Name:class`.
+        anatomy: whether a class is the same structure in every case.
 
     Raises:
         TrainingError: no class is left to click on.
@@ -138,7 +152,13 @@ def open_source(
         train=tuple(case for i, case in enumerate(opened) if i % step != step - 1),
         held_out=tuple(case for i, case in enumerate(opened) if i % step == step - 1),
         labels=kept,
+        anatomy=anatomy,
     )
+
+
+def count_structures(sources: Sequence[TrainingSource]) -> int:
+    """Returns how many structures the encoder learns to tell apart, background included."""
+    return 1 + sum(len(source.labels) for source in sources if source.anatomy)
 
 
 def draw_view(
@@ -168,10 +188,8 @@ def draw_view(
         if not present:
             continue
         name = present[rng.integers(len(present))]
-        locations = case.properties.class_locations[name]
-        location = np.array(locations[rng.integers(len(locations))], dtype=np.float64)
         placement = Placement(
-            centre=location + rng.uniform(-2, 2, size=3),
+            centre=place_inside(case, name, source.labels[name], rng) + rng.uniform(-1, 1, size=3),
             matrix=random_matrix(
                 rng,
                 scale=(SPACING_RATIO, SPACING_RATIO)
@@ -223,7 +241,9 @@ def draw_view(
 
 def _structures(labels: Tensor, sources: Sequence[TrainingSource], chosen: int) -> Tensor:
     """Renumbers the labels (x, y, z) of one source so that classes of different sources differ."""
-    first = 1 + sum(len(earlier.labels) for earlier in sources[:chosen])
+    if not sources[chosen].anatomy:
+        return torch.full(labels.shape, UNKNOWN, dtype=torch.int16)
+    first = count_structures(sources[:chosen])
     classes = list(enumerate(sources[chosen].labels.values(), first))
     largest = max(int(labels.max()), *(max(values) for _, values in classes))
     # One entry more than there are values: the last is that of `OUTSIDE`, which is -1.

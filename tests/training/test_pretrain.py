@@ -24,6 +24,7 @@ from sammoe_pipeline.training.pretraining_views import (
     PretrainSettings,
     TrainingSource,
     View,
+    count_structures,
     draw_batch,
     draw_view,
     open_source,
@@ -140,6 +141,14 @@ def test_structures_of_several_datasets_are_numbered_apart_and_excluded_classes_
         assert (view.structures[~view.valid] == UNKNOWN).all()
     # Background, near and far of the first, far of the second.
     assert shown == {UNKNOWN, 0, 1, 2, 3}
+
+
+def test_shapes_are_clicked_on_but_not_recognised(source: TrainingSource) -> None:
+    shapes = replace(source, anatomy=False)
+    assert count_structures([shapes, source]) == count_structures([source]) == 3
+    view = draw_view([shapes], SETTINGS, np.random.default_rng(0), size=SIZE)
+    assert all(mask.any() for mask in view.masks)
+    assert (view.structures == UNKNOWN).all()
 
 
 def test_excluded_classes_are_never_drawn(prepared: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,6 +302,8 @@ def test_checkpoint_of_other_settings_is_refused(source: TrainingSource, tmp_pat
         _run(source, tmp_path, seed=1, excluded_classes=("far",))
     with pytest.raises(TrainingError, match="was made with another datasets"):
         _run(replace(source, name="Dataset008_Others"), tmp_path)
+    with pytest.raises(TrainingError, match="was made with another datasets"):
+        _run(replace(source, anatomy=False), tmp_path)
     assert (folder / CHECKPOINT).read_bytes() == before
 
 
