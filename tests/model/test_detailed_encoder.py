@@ -75,7 +75,7 @@ def other(embedding: torch.Tensor) -> torch.Tensor:
     return embedding + torch.cat([torch.zeros(1, CONTEXT, 3, 3, 3), pack_detail(change)], dim=1)
 
 
-def test_decoder_reads_the_detail_of_each_mask_cell_and_of_two_further(embedding: torch.Tensor, other: torch.Tensor) -> None:
+def test_decoder_reads_the_detail_of_mask_cells_near_by(embedding: torch.Tensor, other: torch.Tensor) -> None:
     transformer = TwoWayTransformer(depth=1, width=CONTEXT, cross_width=8, num_heads=2, mlp_width=16)
     decoder = MaskDecoder(
         transformer=transformer, channels=CONTEXT, num_mask_tokens=1, quality_width=None, detail_channels=DETAIL
