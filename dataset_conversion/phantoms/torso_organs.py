@@ -137,7 +137,7 @@ def paint_tumours(patient: Patient) -> None:
     rng, hu = patient.rng, patient.hu
     if rng.random() < 0.9:
         for _ in range(rng.integers(1, 4)):
-            _paint_lesion(patient, "liver", "liver_tumour", rng.uniform(4.2, 9.5), hu["liver"] - rng.uniform(14, 30))
+            _paint_lesion(patient, "liver", "liver_tumour", rng.uniform(4.2, 9.5), hu["liver"] - rng.uniform(20, 45))
     if rng.random() < 0.6:
         kidney = str(rng.choice(["kidney_right", "kidney_left"]))
         change = rng.uniform(0.45, 0.7) if hu["kidney"] > 60 else rng.uniform(1.4, 1.8)
