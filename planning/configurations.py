@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 REFINEMENTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """By how much a candidate is finer than the foundation's own spacing."""
-EXTENT_IN_VIEW = 0.75
-"""Share of a class's largest extent that a window should show."""
+EXTENT_IN_VIEW = 1.25
+"""Extents of a class that a window should hold: it is centred on a click, which may be anywhere in the class."""
 THICKNESSES_IN_VIEW = 4
-"""A window that shows so many thicknesses of a class can follow it, however long it is."""
+"""A window that shows so many thicknesses of a tube can follow it, however long it is."""
 CELLS_TO_LOCATE = 2
 """A class of so many cells' thickness has a cell well inside it, whatever its place."""
 CEILING_CASES = 6
 _MARGIN_CELLS = 2
+_SHARPENINGS = 3
 _DIGITS = 4
 
 
@@ -62,8 +63,13 @@ def propose_configurations(
 def fitting_configurations(
     candidates: Mapping[str, Configuration], measured: ClassFingerprint
 ) -> dict[str, Configuration]:
-    """Keeps the candidates whose window shows enough of a class; those at the native spacing always stay."""
-    needed_mm = min(EXTENT_IN_VIEW * max(measured.extent_mm), THICKNESSES_IN_VIEW * measured.thickness_mm)
+    """Keeps the candidates whose window shows enough of a class; those at the native spacing always stay.
+
+    Of what is long along one axis alone, window after window shows a part; what is wide as well must fit across.
+    """
+    _, across_mm, along_mm = sorted(measured.extent_mm)
+    to_follow_mm = max(EXTENT_IN_VIEW * across_mm, THICKNESSES_IN_VIEW * measured.thickness_mm)
+    needed_mm = min(EXTENT_IN_VIEW * along_mm, to_follow_mm)
     native_mm = candidates[NATIVE].spacing_mm
     return {
         name: candidate
@@ -111,7 +117,10 @@ def mask_size_of(builder: str, patch_size: int) -> int:
 
 
 def mask_grid_ceiling(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], cell_mm: float) -> float:
-    """Returns the Dice that is left when a mask is averaged down to a grid of cells and interpolated back.
+    """Returns the Dice that is left when a mask is drawn on a grid of cells and interpolated back.
+
+    Averaged down, a mask thinner than two cells would fade under interpolation, but a decoder learns to exaggerate its
+    cells. So what interpolation lost is averaged down in turn and added, `_SHARPENINGS` times.
 
     Args:
         mask: (x, y, z), with some surroundings.
@@ -122,9 +131,13 @@ def mask_grid_ceiling(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, f
     import torch.nn.functional as F
 
     truth = torch.from_numpy(np.ascontiguousarray(mask))
-    cells = [max(1, round(n * mm / cell_mm)) for n, mm in zip(mask.shape, spacing_mm, strict=True)]
-    averaged = F.interpolate(truth[None, None].float(), size=cells, mode="area")
-    back = F.interpolate(averaged, size=mask.shape, mode="trilinear", align_corners=False)[0, 0] > 0.5
+    wanted = truth[None, None].float()
+    size = [max(1, round(n * mm / cell_mm)) for n, mm in zip(mask.shape, spacing_mm, strict=True)]
+    cells = F.interpolate(wanted, size=size, mode="area")
+    for _ in range(_SHARPENINGS):
+        lost = wanted - F.interpolate(cells, size=mask.shape, mode="trilinear", align_corners=False)
+        cells = cells + F.interpolate(lost, size=size, mode="area")
+    back = F.interpolate(cells, size=mask.shape, mode="trilinear", align_corners=False)[0, 0] > 0.5
     return 2 * int((back & truth).sum()) / max(1, int(back.sum()) + int(truth.sum()))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,7 +27,9 @@ MEASURED_CASES = 4
 CEILING_LOSS = 0.1
 """A candidate whose ceiling is further below the best one is not measured."""
 CLEAR_LEAD = 0.03
-"""A larger difference in Dice decides between candidates."""
+"""A larger difference in Dice decides between candidates, if it is also clear of chance."""
+CLEAR_OF_CHANCE = 2
+"""By how many of its standard errors, over the same cases, a difference is more than chance."""
 EQUAL_CEILINGS = 0.02
 """Ceilings that differ by less count as equal."""
 MOST_COMPONENTS = 5
@@ -160,7 +163,7 @@ def evidence_of(ceilings: Mapping[str, float], dice: Mapping[str, Sequence[float
         name: CandidateEvidence(
             ceiling=ceiling,
             dice=round(mean(dice[name]), _DIGITS) if dice.get(name) else None,
-            targets=len(dice.get(name, ())),
+            dice_by_case=tuple(round(value, _DIGITS) for value in dice.get(name, ())),
         )
         for name, ceiling in ceilings.items()
     }
@@ -184,7 +187,7 @@ def choose_configuration(evidence: Mapping[str, CandidateEvidence]) -> tuple[str
     if len(evidence) == 1:
         return NATIVE, f"{NATIVE} is the only spacing that shows enough of it"
     best = max(measured, key=lambda name: measured[name])
-    contenders = [name for name, dice in measured.items() if measured[best] - dice <= CLEAR_LEAD]
+    contenders = [name for name in measured if not _clearly_better(evidence[best], evidence[name])]
     if len(measured) == 1:
         others = max(found.ceiling for name, found in evidence.items() if name != best)
         return best, f"only {best} can draw it: ceiling {evidence[best].ceiling:.2f}, next {others:.2f}"
@@ -195,8 +198,20 @@ def choose_configuration(evidence: Mapping[str, CandidateEvidence]) -> tuple[str
     equal = [name for name in contenders if top - evidence[name].ceiling < EQUAL_CEILINGS]
     chosen, ceiling = equal[0], evidence[equal[0]].ceiling
     if len(equal) == 1:
-        return chosen, f"{chosen} has the highest ceiling ({ceiling:.2f}) where the general expert does equally well"
+        return (
+            chosen,
+            f"{chosen} has the highest ceiling ({ceiling:.2f}) of those where the general expert does as well",
+        )
     return (
         chosen,
         f"no other candidate is clearly better than {chosen}: ceiling {ceiling:.2f}, Dice {measured[chosen]:.2f}",
     )
+
+
+def _clearly_better(one: CandidateEvidence, other: CandidateEvidence) -> bool:
+    """Tells whether a candidate leads another on the same cases by more than chance would."""
+    leads = [a - b for a, b in zip(one.dice_by_case, other.dice_by_case, strict=True)]
+    if len(leads) < 2:
+        return False
+    error = stdev(leads) / math.sqrt(len(leads))
+    return mean(leads) > max(CLEAR_LEAD, CLEAR_OF_CHANCE * error)

@@ -229,11 +229,11 @@ class CandidateEvidence(Record):
     """How one configuration did for one class."""
 
     ceiling: float
-    """Mean Dice of the label averaged down to the decoder's mask grid and back: what the grid alone costs."""
+    """Mean Dice of the label drawn on the decoder's mask grid, and back: what the grid alone costs."""
     dice: float | None
     """Mean Dice of the general expert at one click; None where the ceiling alone ruled the candidate out."""
-    targets: int
-    """Targets measured."""
+    dice_by_case: tuple[float, ...]
+    """The same case by case, in the order in which every candidate saw them."""
 
 
 class ClassPlan(Record):

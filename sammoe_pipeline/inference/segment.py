@@ -129,10 +129,10 @@ def _decode(
         Click(position=tuple(p - s for p, s in zip(click.position, start, strict=True)), positive=click.positive)  # type: ignore[arg-type]
         for click in seen
     )
-    each = [encoded.logits(start, local, decoder).float() for decoder in decoders]
     with torch.inference_mode():
         # Interpolation is linear: the mean of the folds' logits is taken where they are small.
-        return encoded.model.upsample(torch.stack(each).mean(dim=0))[0, 0].cpu()
+        mean = encoded.logits(start, local, *decoders).float().mean(dim=0, keepdim=True)
+        return encoded.model.upsample(mean)[0, 0].cpu()
 
 
 def _inside(click: Click, start: Shape, size: int) -> bool:

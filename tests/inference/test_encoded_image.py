@@ -56,7 +56,11 @@ def test_a_click_more_costs_one_decoding_more(encoded: EncodedImage, bright_thin
     assert bright_thing.encoded == 1
 
 
-def test_several_decoders_answer_as_each_does_alone(nano_foundation: Foundation) -> None:
+@pytest.mark.parametrize("joined", [True, False])
+def test_several_decoders_answer_as_each_does_alone(
+    joined: bool, nano_foundation: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sammoe_pipeline.inference.encoded_image._joins", lambda _device: joined)
     model = nano_foundation.load_model()
     expert = copy.deepcopy(model.mask_decoder)
     torch.nn.init.normal_(expert.mask_tokens.weight)

@@ -32,10 +32,9 @@ def fingerprint(spacing_mm: float, channels: int = 1) -> DatasetFingerprint:
     )
 
 
-def shape_of(extent_mm: float, thickness_mm: float) -> ClassFingerprint:
-    return ClassFingerprint(
-        cases=1, components=1, volume_mm3=1, extent_mm=(thickness_mm, extent_mm, 1.0), thickness_mm=thickness_mm
-    )
+def shape_of(extent_mm: float, thickness_mm: float, across_mm: float = 0) -> ClassFingerprint:
+    extent = (max(thickness_mm, across_mm), extent_mm, thickness_mm)
+    return ClassFingerprint(cases=1, components=1, volume_mm3=1, extent_mm=extent, thickness_mm=thickness_mm)
 
 
 @pytest.mark.parametrize(
@@ -65,21 +64,24 @@ def test_every_further_channel_is_a_candidate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extent_mm", "thickness_mm", "names"),
+    ("extent_mm", "across_mm", "thickness_mm", "names"),
     [
-        (60, 50, ["native", "2mm", "1.5mm", "1mm"]),  # 1 mm shows 48 of 60 mm
-        (60, 10, ["native", "2mm", "1.5mm", "1mm"]),  # four thicknesses: windows follow it
-        (150, 70, ["native"]),
-        (400, 15, ["native", "2mm", "1.5mm"]),
+        (60, 60, 50, ["native", "2mm"]),  # 1.5 mm shows 72 mm: too little where the click is at the rim
+        (60, 10, 10, ["native", "2mm", "1.5mm", "1mm"]),  # four thicknesses: windows follow it
+        (100, 70, 12, ["native", "2mm"]),  # thin, but no tube
+        (150, 90, 70, ["native"]),
+        (400, 15, 15, ["native", "2mm", "1.5mm"]),
     ],
 )
-def test_a_window_must_show_enough_of_a_class(extent_mm: float, thickness_mm: float, names: list[str]) -> None:
+def test_a_window_must_show_enough_of_a_class(
+    extent_mm: float, across_mm: float, thickness_mm: float, names: list[str]
+) -> None:
     candidates = {
         name: candidate
         for name, candidate in propose_configurations(NATIVE, fingerprint(1.0), MASK_SIZE).items()
         if candidate.spacing_mm >= 1
     }
-    assert list(fitting_configurations(candidates, shape_of(extent_mm, thickness_mm))) == names
+    assert list(fitting_configurations(candidates, shape_of(extent_mm, thickness_mm, across_mm))) == names
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_each_class_gets_what_its_evidence_says(raw: RawDataset, foundation: Fou
     assert cord.evidence["native"].ceiling < 0.6 < 0.85 < cord.evidence["1mm"].ceiling
     assert cord.evidence["native"].dice is None
     assert plan.configurations[cord.configuration].spacing_mm < foundation.card.spacing_mm
-    assert cord.evidence[cord.configuration].targets == 2
+    assert len(cord.evidence[cord.configuration].dice_by_case) == 2
     assert cord.task in {task.name for task in plan.tasks if "cord" in task.classes}
     assert block.task is not None
     assert (nothing.task, nothing.evidence) == (None, {})
