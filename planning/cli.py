@@ -50,7 +50,22 @@ def _parser() -> argparse.ArgumentParser:
         "--expert_threshold",
         type=_dice,
         metavar="X",
-        help="mean Dice from which the general expert serves a class itself (default: 0.8)",
+        help="mean Dice from which the general expert, or a finished one, serves a class (default: 0.8)",
+    )
+    grouping = parser.add_mutually_exclusive_group()
+    grouping.add_argument(
+        "--one_expert_per_class",
+        dest="grouping",
+        action="store_const",
+        const="one_each",
+        help="no two classes share a new expert (default: those of one configuration and similar thickness do)",
+    )
+    grouping.add_argument(
+        "--one_expert",
+        dest="grouping",
+        action="store_const",
+        const="one",
+        help="all classes share one new expert, in the configuration that suits most of them",
     )
     parser.add_argument("--seed", type=_seed, metavar="N", help="of splits, chosen cases and clicks (default: 0)")
     parser.add_argument("--replan", action="store_true", help="make fingerprint and plan anew; splits are kept")
@@ -84,14 +99,19 @@ def _run(arguments: argparse.Namespace) -> None:
     folders = find_folders(raw=arguments.raw, preprocessed=arguments.preprocessed, results=arguments.results)
     foundation = find_foundation(arguments.foundation, folders.results)
     device = choose_device(arguments.device)
-    wishes = Wishes(num_folds=arguments.num_folds, expert_threshold=arguments.expert_threshold, seed=arguments.seed)
+    wishes = Wishes(
+        num_folds=arguments.num_folds,
+        expert_threshold=arguments.expert_threshold,
+        grouping=arguments.grouping,
+        seed=arguments.seed,
+    )
     planned: list[str] = []
     failures: list[SammoeError] = []
     for dataset in arguments.d:
         try:
             plan = plan_and_preprocess(
                 folders.raw / find_dataset(folders.raw, dataset),
-                folders.preprocessed,
+                folders,
                 foundation,
                 wishes,
                 replan=arguments.replan,

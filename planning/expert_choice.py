@@ -1,11 +1,13 @@
-"""How well the general expert does, in which configuration it does best, and whether a class needs its own expert."""
+"""How well decoders do from one click, and in which configuration the general one does best."""
 
 from __future__ import annotations
 
+import copy
 import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +24,7 @@ from sammoe_pipeline.raw_dataset import RawCase, RawDataset
 if TYPE_CHECKING:
     from sammoe_pipeline.inference.case_image import CaseImage
     from sammoe_pipeline.inference.encoded_image import EncodedImage
+    from sammoe_pipeline.model import MaskDecoder
 
 MEASURED_CASES = 4
 CEILING_LOSS = 0.1
@@ -62,32 +65,46 @@ def worth_measuring(ceilings: Mapping[str, float]) -> list[str]:
     return [name for name, ceiling in ceilings.items() if best - ceiling <= CEILING_LOSS]
 
 
-def measure_general_expert(
-    raw: RawDataset, foundation: Foundation, measurements: Mapping[str, Measurement], *, seed: int, device: str
-) -> dict[str, dict[str, list[float]]]:
-    """Segments targets of a few cases from one click with the foundation as it is.
+def measure_decoders(
+    raw: RawDataset,
+    foundation: Foundation,
+    decoders: Mapping[str, Path | None],
+    measurements: Mapping[str, Measurement],
+    *,
+    seed: int,
+    device: str,
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Segments targets of a few cases from one click with decoders as they are.
 
-    Cases are read one at a time, and a window that several classes look at is embedded once.
+    Cases are read one at a time, and a window that several classes or decoders look at is embedded once.
 
     Args:
         raw: the dataset.
-        foundation: whose general expert answers.
+        foundation: whose encoder they share.
+        decoders: by name the weights of an expert, or None for the general one.
         measurements: by class.
         seed: of the clicks; each case and class has its own draw.
         device: such as "cpu".
 
     Returns:
-        Dice on the original grid of each case, by class and candidate.
+        Dice on the original grid of each case, by decoder, class and candidate.
     """
+    from safetensors.torch import load_file
     from tqdm import tqdm
 
     from sammoe_pipeline.inference.case_image import CaseImage
     from sammoe_pipeline.inference.encoded_image import EncodedImage
 
     model = foundation.load_model(device)
-    found: dict[str, dict[str, list[float]]] = {name: {} for name in measurements}
-    total = sum(len(wanted.cases) * len(wanted.candidates) for wanted in measurements.values())
-    with tqdm(total=total, desc="General expert", unit="target", disable=None) as bar:
+    loaded: dict[str, MaskDecoder | None] = dict.fromkeys(decoders)
+    for key, weights in decoders.items():
+        if weights is not None:
+            expert = copy.deepcopy(model.mask_decoder)
+            expert.load_state_dict(load_file(weights), strict=True)
+            loaded[key] = expert
+    found: dict[str, dict[str, dict[str, list[float]]]] = {key: {name: {} for name in measurements} for key in decoders}
+    total = len(decoders) * sum(len(wanted.cases) * len(wanted.candidates) for wanted in measurements.values())
+    with tqdm(total=total, desc="One click each", unit="target", disable=None) as bar:
         for case in raw.training_cases:
             here = {name: wanted for name, wanted in measurements.items() if case.name in wanted.cases}
             if not here:
@@ -102,9 +119,11 @@ def measure_general_expert(
                     image.in_configuration(configuration), model=model, normalisation=foundation.card.normalisation
                 )
                 for name, wanted in here.items():
-                    if configuration in wanted.candidates:
-                        dice = _dice(targets[name], image, configuration, encoded, valid)
-                        found[name].setdefault(configuration.name, []).append(dice)
+                    if configuration not in wanted.candidates:
+                        continue
+                    for key, decoder in loaded.items():
+                        dice = _dice(targets[name], image, configuration, encoded, decoder, valid)
+                        found[key][name].setdefault(configuration.name, []).append(dice)
                         bar.update()
     return found
 
@@ -145,13 +164,14 @@ def _dice(
     image: CaseImage,
     configuration: Configuration,
     encoded: EncodedImage,
+    decoder: MaskDecoder | None,
     valid: NDArray[np.bool_],
 ) -> float:
     from sammoe_pipeline.inference.segment import segment
 
     found = np.zeros(image.shape, dtype=np.bool_)
     for click in target.clicks:
-        answer = segment(encoded, [image.click_in_configuration(click, configuration)]).on(image.shape)
+        answer = segment(encoded, [image.click_in_configuration(click, configuration)], [decoder]).on(image.shape)
         found[answer.box] |= answer.logits.numpy() > 0
     found &= valid
     return 2 * int((found & target.truth).sum()) / (int(found.sum()) + int(target.truth.sum()))

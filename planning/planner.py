@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from planning.candidate_experts import Candidate, remarks_on
 from planning.configurations import (
     CEILING_CASES,
     CeilingJob,
@@ -21,22 +22,25 @@ from planning.expert_choice import (
     TargetKind,
     choose_configuration,
     evidence_of,
-    measure_general_expert,
+    measure_decoders,
     worth_measuring,
 )
-from planning.tasks import group_into_tasks, training_budget
+from planning.tasks import group_into_tasks, shared_configuration, training_budget
 from sammoe_pipeline.artefacts import (
     CandidateEvidence,
     ClassPlan,
     Configuration,
     DatasetFingerprint,
+    Grouping,
     Plan,
     Splits,
     Task,
 )
-from sammoe_pipeline.errors import ArtefactError, did_you_mean
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.raw_dataset import RawDataset
+
+_DIGITS = 4
 
 
 def make_plan(
@@ -46,9 +50,11 @@ def make_plan(
     foundation: Foundation,
     *,
     expert_threshold: float,
+    grouping: Grouping,
     seed: int,
     device: str,
     workers: int,
+    candidate_experts: Sequence[Candidate] = (),
 ) -> Plan:
     """Decides everything that training needs to know.
 
@@ -59,10 +65,12 @@ def make_plan(
         fingerprint: of it.
         splits: of it.
         foundation: that experts are to be finetuned from.
-        expert_threshold: a class with at least this Dice by the general expert needs no expert.
+        expert_threshold: Dice of the general expert, or else of a candidate, that makes a new expert needless.
+        grouping: how many classes share a new expert.
         seed: of the choice of cases and of clicks.
         device: to run the foundation on.
         workers: processes for reading labels.
+        candidate_experts: finished experts of other datasets.
     """
     mask_size = mask_size_of(foundation.card.builder, foundation.card.patch_size)
     candidates = propose_configurations(foundation.native, fingerprint, mask_size)
@@ -86,19 +94,33 @@ def make_plan(
         for name, (configuration, _) in choices.items()
         if fingerprint.classes[name].cases and not _is_mastered(evidence[name].get(configuration), expert_threshold)
     }
-    tasks = group_into_tasks(
-        needy, {name: measured.thickness_mm for name, measured in fingerprint.classes.items()}, raw.name
+    if grouping == "one":
+        shared = shared_configuration(needy)
+        choices |= dict.fromkeys(needy, (shared, f"{shared} as for all classes of the one expert"))
+        needy = dict.fromkeys(needy, shared)
+    by_expert = _measure_candidates(
+        raw, foundation, candidates, needy, cases_of, targets, candidate_experts, seed=seed, device=device
     )
-    task_of = {name: task.name for task in tasks for name in task.classes}
+    serving = {name: best for name in needy if (best := _good_enough(by_expert[name], expert_threshold)) is not None}
+    tasks = group_into_tasks(
+        {name: configuration for name, configuration in needy.items() if name not in serving},
+        {name: measured.thickness_mm for name, measured in fingerprint.classes.items()},
+        raw.name,
+        grouping,
+    )
+    tasks = tuple(task.model_copy(update={"start_from": _best_start(task, evidence, by_expert)}) for task in tasks)
+    task_of = {name: task.name for task in tasks for name in task.classes} | serving
     classes = {
         name: ClassPlan(
             configuration=configuration,
             target=targets[name],
             task=task_of.get(name),
-            reason=f"{_why_expert(evidence[name].get(configuration), task_of.get(name), expert_threshold)}; {why}",
+            reason=f"{_why_expert(found, task_of.get(name), by_expert.get(name, {}), expert_threshold)}; {why}",
             evidence=evidence[name],
+            experts=by_expert.get(name, {}),
         )
         for name, (configuration, why) in choices.items()
+        for found in [evidence[name].get(configuration)]
     }
     used = {chosen.configuration for chosen in classes.values()}
     configurations = {name: candidate for name, candidate in candidates.items() if name in used}
@@ -109,6 +131,9 @@ def make_plan(
         configurations=configurations,
         classes=classes,
         tasks=tasks,
+        grouping=grouping,
+        candidate_experts=tuple(candidate.entry for candidate in candidate_experts),
+        remarks=remarks_on(raw, foundation, candidate_experts),
         locator_configuration=choose_locator_configuration(configurations, fingerprint, mask_size),
         training=training_budget(tasks, {name: len(cases) for name, cases in cases_of.items()}, raw.labels),
         expert_threshold=expert_threshold,
@@ -162,8 +187,62 @@ def _gather_evidence(
         )
         for name in ceilings
     }
-    dice = measure_general_expert(raw, foundation, measurements, seed=seed, device=device)
-    return {name: evidence_of(ceilings.get(name, {}), dice.get(name, {})) for name in raw.labels}
+    found = measure_decoders(raw, foundation, {GENERAL: None}, measurements, seed=seed, device=device)
+    return {name: evidence_of(ceilings.get(name, {}), found[GENERAL].get(name, {})) for name in raw.labels}
+
+
+def _measure_candidates(
+    raw: RawDataset,
+    foundation: Foundation,
+    configurations: Mapping[str, Configuration],
+    needy: Mapping[str, str],
+    cases_of: Mapping[str, Sequence[str]],
+    targets: Mapping[str, TargetKind],
+    experts: Sequence[Candidate],
+    *,
+    seed: int,
+    device: str,
+) -> dict[str, dict[str, float]]:
+    """Returns the mean Dice of experts by class, each where its configuration is the one chosen for the class."""
+    by_expert: dict[str, dict[str, float]] = {name: {} for name in needy}
+    for configuration in dict.fromkeys(needy.values()):
+        fitting = {one.entry.expert: one.weights for one in experts if one.fits(configurations[configuration])}
+        if not fitting:
+            continue
+        measurements = {
+            name: Measurement(
+                values=raw.labels[name],
+                target=targets[name],
+                cases=tuple(cases_of[name][:MEASURED_CASES]),
+                candidates=(configurations[configuration],),
+            )
+            for name, chosen in needy.items()
+            if chosen == configuration and cases_of[name]
+        }
+        found = measure_decoders(raw, foundation, fitting, measurements, seed=seed, device=device)
+        for key, of_class in found.items():
+            for name, dice in of_class.items():
+                by_expert[name][key] = round(float(np.mean(dice[configuration])), _DIGITS)
+    return by_expert
+
+
+def _good_enough(by_expert: Mapping[str, float], threshold: float) -> str | None:
+    best = max(by_expert, key=lambda key: by_expert[key], default=None)
+    return best if best is not None and by_expert[best] >= threshold else None
+
+
+def _best_start(
+    task: Task, evidence: Mapping[str, Mapping[str, CandidateEvidence]], by_expert: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Returns the decoder with the best mean Dice over a task's classes, as they were measured; general in doubt."""
+    means = {GENERAL: float(np.mean([_dice_or_0(evidence[name].get(task.configuration)) for name in task.classes]))}
+    for key in by_expert[task.classes[0]]:
+        means[key] = float(np.mean([by_expert[name].get(key, 0.0) for name in task.classes]))
+    return max(means, key=lambda key: means[key])
+
+
+def _dice_or_0(found: CandidateEvidence | None) -> float:
+    return 0.0 if found is None or found.dice is None else found.dice
 
 
 def _choose_configurations(
@@ -186,58 +265,17 @@ def _is_mastered(found: CandidateEvidence | None, threshold: float) -> bool:
     return found is not None and found.dice is not None and found.dice >= threshold
 
 
-def _why_expert(found: CandidateEvidence | None, task: str | None, threshold: float) -> str:
+def _why_expert(
+    found: CandidateEvidence | None, task: str | None, by_expert: Mapping[str, float], threshold: float
+) -> str:
     if found is None or found.dice is None:
-        return f"needs expert '{task}'" if task else "no case has it, so there is nothing to train on"
+        general = "the general expert was not measured in it"
+        if task is None:
+            return "no case has it, so there is nothing to train on"
+    else:
+        general = f"the general expert reaches {found.dice:.2f} of {threshold:.2f}"
     if task is None:
-        return f"no expert needed: the general expert reaches {found.dice:.2f} of {threshold:.2f}"
-    return f"needs expert '{task}': the general expert reaches {found.dice:.2f} of {threshold:.2f}"
-
-
-def check_plan(plan: Plan, raw: RawDataset, foundation: Foundation, splits: Splits, *, raw_digest: str) -> None:
-    """Refuses a plan that does not belong to the data and the foundation, or that was edited into a contradiction.
-
-    Raises:
-        ArtefactError: all that is wrong, with what to do about it.
-    """
-    faults = []
-    if plan.raw_digest != raw_digest:
-        faults.append(f"the raw data of {raw.name} changed after planning. Add --replan to plan anew.")
-    if plan.foundation_sha256 != foundation.card.sha256:
-        faults.append(f"foundation '{foundation.card.name}' is not the one it was made for. Add --replan to plan anew.")
-    if plan.num_folds != len(splits.folds):
-        faults.append(f"num_folds is {plan.num_folds}, but there are {len(splits.folds)} folds. Add --replan.")
-    strange = [name for name in plan.classes if name not in raw.labels]
-    faults += [f"there is no class '{name}' in the dataset.{did_you_mean(name, raw.labels)}" for name in strange]
-    missing = [name for name in raw.labels if name not in plan.classes]
-    faults += [f"class '{name}' is missing.{did_you_mean(name, strange)}" for name in missing]
-    references = {f"classes.{name}": chosen.configuration for name, chosen in plan.classes.items()}
-    references |= {f"tasks.{task.name}": task.configuration for task in plan.tasks}
-    references["locator_configuration"] = plan.locator_configuration
-    for where, configuration in references.items():
-        if configuration not in plan.configurations:
-            hint = did_you_mean(configuration, plan.configurations)
-            faults.append(f"{where}: there is no configuration '{configuration}'.{hint}")
-    faults += _task_faults(plan.tasks, plan.classes)
-    if faults:
-        raise ArtefactError("\n".join([f"The plan for {raw.name} cannot be used:", *(f"  - {f}" for f in faults)]))
-
-
-def _task_faults(tasks: Sequence[Task], classes: Mapping[str, ClassPlan]) -> list[str]:
-    task_of = {name: task for task in tasks for name in task.classes}
-    faults = [
-        f"tasks.{task.name}: there is no class '{name}'.{did_you_mean(name, classes)}"
-        for name, task in task_of.items()
-        if name not in classes
-    ]
-    for name, chosen in classes.items():
-        listed_by = task_of.get(name)
-        expected = listed_by.name if listed_by else None
-        if chosen.task != expected:
-            faults.append(f"classes.{name}.task is {chosen.task!r}, but the task that lists it is {expected!r}.")
-        elif listed_by and chosen.configuration != listed_by.configuration:
-            faults.append(
-                f"classes.{name}.configuration is {chosen.configuration}, that of its task "
-                f"{listed_by.configuration}. Make them equal."
-            )
-    return faults
+        return f"no expert needed: {general}"
+    if task in by_expert:
+        return f"served by {task}, which reaches {by_expert[task]:.2f}: {general}"
+    return f"needs expert '{task}': {general}"

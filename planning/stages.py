@@ -7,14 +7,16 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from planning.candidate_experts import find_candidates
 from planning.fingerprint import digest_of_raw, take_fingerprint
-from planning.planner import check_plan, make_plan
+from planning.plan_check import check_plan
+from planning.planner import make_plan
 from planning.splits import DEFAULT_FOLDS, check_splits, fold_count, make_splits
-from sammoe_pipeline.artefacts import DatasetFingerprint, Plan, Splits
+from sammoe_pipeline.artefacts import DatasetFingerprint, Grouping, Plan, Splits
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import ArtefactError, UsageError
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.paths import DATASET_JSON, PreprocessedDataset
+from sammoe_pipeline.paths import DATASET_JSON, Folders, PreprocessedDataset
 from sammoe_pipeline.preprocessing import prepare_dataset
 from sammoe_pipeline.raw_dataset import RawDataset, read_raw_dataset
 from sammoe_pipeline.verify import verify_raw_dataset
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_THRESHOLD = 0.8
 DEFAULT_SEED = 0
+DEFAULT_GROUPING: Grouping = "by_scale"
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,19 @@ class Wishes:
     Attributes:
         num_folds: folds to split into.
         expert_threshold: Dice from which the general expert is good enough.
+        grouping: which classes share an expert.
         seed: of everything random.
     """
 
     num_folds: int | None = None
     expert_threshold: float | None = None
+    grouping: Grouping | None = None
     seed: int | None = None
 
 
 def plan_and_preprocess(
     folder: Path,
-    preprocessed: Path,
+    folders: Folders,
     foundation: Foundation,
     wishes: Wishes,
     *,
@@ -54,9 +59,9 @@ def plan_and_preprocess(
 
     Args:
         folder: the raw dataset's.
-        preprocessed: root of preprocessed datasets.
+        folders: roots of preprocessed datasets, and of results, where finished experts lie.
         foundation: that experts are to be finetuned from.
-        wishes: about folds, threshold and seed.
+        wishes: about folds, threshold, grouping and seed.
         replan: make fingerprint and plan anew; the splits stay.
         device: to run the foundation on.
         workers: processes.
@@ -67,7 +72,7 @@ def plan_and_preprocess(
             something that cannot be used.
         UsageError: a wish contradicts what is there, or there are too few patients.
     """
-    target = PreprocessedDataset(root=preprocessed, dataset=folder.name, foundation=foundation.card.name)
+    target = PreprocessedDataset(root=folders.preprocessed, dataset=folder.name, foundation=foundation.card.name)
     is_new = replan or not target.fingerprint.is_file()
     if is_new:
         verify_raw_dataset(folder, workers=workers)
@@ -93,9 +98,13 @@ def plan_and_preprocess(
             splits,
             foundation,
             expert_threshold=DEFAULT_THRESHOLD if wishes.expert_threshold is None else wishes.expert_threshold,
+            grouping=wishes.grouping or DEFAULT_GROUPING,
             seed=_seed(wishes),
             device=device,
             workers=workers,
+            candidate_experts=find_candidates(
+                raw.name, foundation, results=folders.results, preprocessed=folders.preprocessed
+            ),
         )
         _save(plan, target.plan)
     write_bytes(target.dataset_json, (folder / DATASET_JSON).read_bytes())
@@ -136,10 +145,14 @@ def _splits(raw: RawDataset, fingerprint: DatasetFingerprint, path: Path, wishes
     return splits
 
 
+_FLAGS = {"one": "--one_expert", "one_each": "--one_expert_per_class"}
+
+
 def _refuse_contradiction(plan: Plan, wishes: Wishes) -> None:
     for flag, wanted, planned in (
         ("--expert_threshold", wishes.expert_threshold, plan.expert_threshold),
         ("--seed", wishes.seed, plan.seed),
+        (_FLAGS.get(wishes.grouping or "", ""), wishes.grouping, plan.grouping),
     ):
         if wanted is not None and wanted != planned:
             raise UsageError(f"{flag} {wanted}: the plan was made with {planned}. Add --replan to plan anew.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sammoe_pipeline.artefacts import ClassPlan, Plan
+from sammoe_pipeline.inference.routing import GENERAL
 
 
 def plan_table(plan: Plan) -> str:
@@ -14,12 +15,20 @@ def plan_table(plan: Plan) -> str:
     lines = [f"Plan for {plan.dataset} on foundation '{plan.foundation}'", "", *_aligned(rows), ""]
     lines += [f"  {name}: {chosen.reason}." for name, chosen in plan.classes.items()]
     lines += ["", f"Folds: {plan.num_folds}. The locator looks for all classes at {plan.locator_configuration}."]
-    lines += [f"Expert '{t.name}' at {t.configuration}: {', '.join(t.classes)}." for t in plan.tasks]
+    lines += [
+        f"Expert '{t.name}' at {t.configuration}, from {_decoder(t.start_from)}: {', '.join(t.classes)}."
+        for t in plan.tasks
+    ]
+    lines += [f"Note: {remark}." for remark in plan.remarks]
     if plan.tasks:
         budget = plan.training
         mirrored = "mirrored left to right" if budget.mirror_axes else "never mirrored"
         lines.append(f"Each trains on {budget.views} views, {mirrored}, for {budget.iterations} iterations a fold.")
     return "\n".join(lines) + "\n"
+
+
+def _decoder(start_from: str) -> str:
+    return "the general expert" if start_from == GENERAL else start_from
 
 
 def _row(name: str, chosen: ClassPlan) -> tuple[str, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from planning.kinship import has_side
-from sammoe_pipeline.artefacts import ExpertTraining, Task
+from sammoe_pipeline.artefacts import ExpertTraining, Grouping, Task
+from sammoe_pipeline.foundations import NATIVE
+from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import LOCATOR, safe_name
 
 SCALE_RATIO = 3
@@ -15,24 +18,35 @@ FEWEST_VIEWS, MOST_VIEWS = 400, 3000
 FEWEST_ITERATIONS, MOST_ITERATIONS = 300, 1500
 
 
+def shared_configuration(configuration_of: Mapping[str, str]) -> str:
+    """Returns the configuration that most classes want; of several, the one that comes first."""
+    counts = Counter(configuration_of.values())
+    return counts.most_common(1)[0][0] if counts else NATIVE
+
+
 def group_into_tasks(
-    configuration_of: Mapping[str, str], thickness_mm: Mapping[str, float], dataset: str
+    configuration_of: Mapping[str, str], thickness_mm: Mapping[str, float], dataset: str, grouping: Grouping
 ) -> tuple[Task, ...]:
-    """Groups classes into tasks: one a configuration, split where scales differ too much for one expert.
+    """Groups classes into tasks.
 
     Args:
         configuration_of: configuration of each class that needs an expert, in the dataset's order of classes.
         thickness_mm: of each class.
         dataset: folder name, such as `Dataset004_Hippocampus`.
+        grouping: how many share an expert; only classes of one configuration can.
     """
     short = dataset.split("_", 1)[-1]
     tasks: list[Task] = []
     taken = {LOCATOR}
     for configuration in dict.fromkeys(configuration_of.values()):
         members = [name for name, of in configuration_of.items() if of == configuration]
-        for group in _by_scale(members, thickness_mm):
+        if grouping == "one_each":
+            groups = [[name] for name in members]
+        else:
+            groups = [members] if grouping == "one" else _by_scale(members, thickness_mm)
+        for group in groups:
             name = _unique(group[0] if len(group) == 1 else f"{short}_{configuration}", taken)
-            tasks.append(Task(name=name, classes=tuple(group), configuration=configuration, start_from="general"))
+            tasks.append(Task(name=name, classes=tuple(group), configuration=configuration, start_from=GENERAL))
     return tuple(tasks)
 
 

@@ -244,11 +244,14 @@ class ClassPlan(Record):
     target: Literal["class", "component"]
     """What one click points at."""
     task: str | None
-    """Task whose expert serves the class; None leaves it to the general expert."""
+    """Task whose expert serves the class: one of this plan, or `DatasetXXX_Name/task` where another dataset's expert is
+    good enough; None leaves it to the general expert."""
     reason: str
     """Why, in words."""
     evidence: dict[str, CandidateEvidence]
     """By configuration name."""
+    experts: dict[str, float] = {}
+    """Mean Dice at one click of each candidate expert in the chosen configuration, on the same cases."""
 
 
 class Task(Record):
@@ -261,7 +264,21 @@ class Task(Record):
     configuration: str
     """Configuration that the expert is finetuned in."""
     start_from: str
-    """Decoder that finetuning starts from: "general"."""
+    """Decoder that finetuning starts from, the best of those that were tried: "general", or `DatasetXXX_Name/task`."""
+
+
+Grouping = Literal["by_scale", "one_each", "one"]
+
+
+class CandidateExpert(Record):
+    """An expert of another dataset that planning tried."""
+
+    expert: str
+    """`DatasetXXX_Name/task`."""
+    fold: int
+    """Its fold that was tried, and that finetuning starts from."""
+    sha256: str
+    """Of that fold's weights."""
 
 
 class ExpertTraining(Record):
@@ -296,12 +313,18 @@ class Plan(Artefact):
     """By class."""
     tasks: tuple[Task, ...]
     """One expert each."""
+    grouping: Grouping = "by_scale"
+    """Which classes share a new expert: those of one configuration and similar thickness, none, or all."""
+    candidate_experts: tuple[CandidateExpert, ...] = ()
+    """Experts that were finished when the plan was made, and tried."""
+    remarks: tuple[str, ...] = ()
+    """What to know before the evidence is believed."""
     locator_configuration: str
     """Configuration in which the locator looks for all classes."""
     training: ExpertTraining
     """Budget of each expert and of the locator."""
     expert_threshold: float
-    """A class with at least this Dice by the general expert needs no expert."""
+    """A class with at least this Dice by the general expert, or else by a candidate expert, needs no new one."""
     num_folds: int
     """How many folds the cases are split into."""
     seed: int
@@ -460,6 +483,8 @@ class MixtureDataset(Record):
     """Whether its classes are nested regions: later ones are written over earlier ones, instead of competing."""
     targets: dict[str, Literal["class", "component"]]
     """By class: what one click points at."""
+    experts: dict[str, str]
+    """By class: `DatasetXXX_Name/task` of the expert that serves it; without those of the general expert."""
     locator_configuration: Configuration | None
     """In which the locator looks; None without one."""
     thresholds: dict[str, float]

@@ -6,9 +6,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from sammoe_pipeline.artefacts import Configuration, FoldSplit, Plan, Splits, Task
+from sammoe_pipeline.artefacts import CandidateExpert, Configuration, FoldSplit, Plan, Splits, Task
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.paths import Folders, PreprocessedDataset, find_dataset
 from sammoe_pipeline.raw_dataset import DatasetJson, read_dataset_json
 
@@ -109,6 +110,7 @@ class PlannedDataset:
             "labels": self.description.labels,
             "ignore": self.description.ignore,
             "task": task.model_dump() if task else None,
+            "start": self.start_of(task).sha256 if task and task.start_from != GENERAL else None,
             "targets": {name: plan.classes[name].target for name in task.classes} if task else None,
             "configuration": configuration.model_dump(),
             "training": plan.training.model_dump(),
@@ -116,6 +118,30 @@ class PlannedDataset:
             "seed": plan.seed,
         }
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def experts(self) -> dict[str, str]:
+        """`DatasetXXX_Name/task` of the expert that serves each class, without those of the general expert."""
+        return {
+            name: expert_key(self.name, chosen.task)
+            for name, chosen in self.plan.classes.items()
+            if chosen.task is not None
+        }
+
+    def start_of(self, task: Task) -> CandidateExpert:
+        """Returns the expert of another dataset that a task's finetuning starts from.
+
+        Raises:
+            ArtefactError: the plan does not list it.
+        """
+        found = next((one for one in self.plan.candidate_experts if one.expert == task.start_from), None)
+        if found is None:
+            names = [GENERAL, *(one.expert for one in self.plan.candidate_experts)]
+            raise ArtefactError(
+                f"{self.paths.plan}: tasks.{task.name}.start_from is {task.start_from!r}."
+                f"{did_you_mean(task.start_from, names)} It may be: {', '.join(names)}."
+            )
+        return found
 
     def configuration_of(self, class_name: str) -> Configuration:
         """Returns the configuration in which a class is segmented."""

@@ -93,7 +93,9 @@ def routing_matrix(rows: Sequence[RoutingRow], experts: Sequence[str]) -> Figure
     rows = sorted(rows, key=lambda row: order.get(expert_key(row.dataset, row.task or ""), len(order)))
     counts = np.array([[row.chosen.get(key, 0) for key in columns] for row in rows], dtype=float)
     shares = counts / counts.sum(axis=1, keepdims=True)
-    labels = [f"{_short(row.dataset)}/{row.task}" if row.task else f"{_short(row.dataset)}, no expert" for row in rows]
+    labels = [
+        _short(expert_key(row.dataset, row.task)) if row.task else f"{_short(row.dataset)}, no expert" for row in rows
+    ]
     figure, [axes] = _panels(3.2 + 0.62 * len(columns), 1.7 + 0.36 * len(rows))
     axes.imshow(shares, cmap=_blues(), vmin=0, vmax=1, aspect="auto")
     for row, column in np.argwhere(counts > 0):

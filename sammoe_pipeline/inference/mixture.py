@@ -197,10 +197,8 @@ class Mixture:
 
     def expert_of(self, dataset: str, class_name: str) -> str | None:
         """Returns the key of the expert that serves a class, or None where the general expert does."""
-        for expert in self.experts:
-            if expert.dataset == dataset and class_name in expert.classes:
-                return expert_key(expert.dataset, expert.task)
-        return None
+        members = self.card.datasets if self.card else ()
+        return next((member.experts.get(class_name) for member in members if member.dataset == dataset), None)
 
     def route(
         self, case: EncodedCase, clicks: Sequence[Click], *, dataset: str | None = None, class_name: str | None = None

@@ -11,10 +11,16 @@ GENERAL = "general"
 def expert_key(dataset: str, task: str) -> str:
     """Returns the name of an expert in tables and files.
 
+    Args:
+        dataset: whose plan names the task.
+        task: one of its own, or one of another dataset, which is named in full.
+
     >>> expert_key("Dataset004_Hippocampus", "anterior")
     'Dataset004_Hippocampus/anterior'
+    >>> expert_key("Dataset005_Other", "Dataset004_Hippocampus/anterior")
+    'Dataset004_Hippocampus/anterior'
     """
-    return f"{dataset}/{task}"
+    return task if "/" in task else f"{dataset}/{task}"
 
 
 @dataclass(frozen=True)

@@ -126,12 +126,18 @@ def collect_members(
                 values=dataset.description.output_values,
                 nested=dataset.description.nested,
                 targets={c: dataset.plan.classes[c].target for c in dataset.description.labels},
+                experts=dataset.experts,
                 locator_configuration=dataset.plan.configurations[dataset.plan.locator_configuration],
                 thresholds={class_name: float(np.mean(values)) for class_name, values in peaks.items()},
                 locator_sha256=locators,
                 locator_fold={str(fold): own for fold, own in serving.items()},
             )
         )
+    joined = {expert_key(expert.dataset, expert.task) for expert in experts}
+    absent = {key: dataset.name for dataset in planned for key in dataset.experts.values() if key not in joined}
+    if absent and not missing:
+        listed = "\n".join(f"  - {key}, which serves classes of {name}" for key, name in sorted(absent.items()))
+        raise ArtefactError(f"Not in the mixture:\n{listed}\nName the datasets of these experts after -d as well.")
     if missing:
         raise ArtefactError(
             "Not finished:\n"

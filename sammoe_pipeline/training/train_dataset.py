@@ -63,14 +63,14 @@ def train_dataset(
             if _finished(ExpertCard, folder / EXPERT_JSON, folder / EXPERT_WEIGHTS, planned.recipe(fold, task)):
                 logger.info("%s, %s, fold %d: finished", planned.name, task.name, fold)
             else:
-                missing.append((task, fold, folder))
-    if must_continue and not any((folder / CHECKPOINT).is_file() for _, _, folder in missing):
+                missing.append((task, fold, folder / CHECKPOINT))
+    if must_continue and not any(checkpoint.is_file() for _, _, checkpoint in missing):
         raise UsageError(
             f"--c: no training of {planned.name} in folds {', '.join(map(str, wanted))} was stopped on its way, so "
             f"there is nothing to continue. Leave --c out to train what is missing."
         )
-    for task, fold, folder in missing:
-        train_expert(planned, task, fold, foundation=foundation, folder=folder, device=device)
+    for task, fold, _ in missing:
+        train_expert(planned, task, fold, foundation=foundation, places=places, device=device)
     for fold in wanted if tasks is None else ():
         folder = places.locator_fold(planned.name, fold)
         if _finished(LocatorCard, folder / LOCATOR_JSON, folder / LOCATOR_WEIGHTS, planned.recipe(fold)):

@@ -1,4 +1,4 @@
-"""Finetuning one expert: a copy of the general decoder learns one task from frozen embeddings."""
+"""Finetuning one expert: a copy of the general or another decoder learns one task from frozen embeddings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from sammoe_pipeline.artefacts import ExpertCard, Task, provenance, sha256_of
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.clicks import first_click
 from sammoe_pipeline.errors import TrainingError
-from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.foundations import Foundation, check_hash
+from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
-from sammoe_pipeline.paths import CHECKPOINT, EXPERT_JSON, EXPERT_WEIGHTS
+from sammoe_pipeline.paths import CHECKPOINT, EXPERT_JSON, EXPERT_WEIGHTS, Results
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from sammoe_pipeline.training.embedded_views import EmbeddedViews, TaskViews, embed_views
@@ -81,9 +82,9 @@ class _State:
 
 
 def train_expert(
-    planned: PlannedDataset, task: Task, fold: int, *, foundation: Foundation, folder: Path, device: str
+    planned: PlannedDataset, task: Task, fold: int, *, foundation: Foundation, places: Results, device: str
 ) -> ExpertCard:
-    """Finetunes the decoder of one task on one fold, going on from its latest checkpoint where there is one.
+    """Finetunes a decoder for one task on one fold, going on from its latest checkpoint where there is one.
 
     Every batch is drawn from the seed and the number of its iteration, so a run that was stopped ends with the same
     weights as one that was not (on a CPU, at equal thread count). The weights with the best Dice on the fold's
@@ -94,7 +95,7 @@ def train_expert(
         task: which classes, in which configuration.
         fold: which fold.
         foundation: what is finetuned; its own weights are not changed.
-        folder: where the expert goes. Its card is written last: an expert without a card is not finished.
+        places: where experts lie. The card is written last: an expert without a card is not finished.
         device: "cuda" or "cpu".
 
     Returns:
@@ -102,10 +103,13 @@ def train_expert(
 
     Raises:
         TrainingError: there is nothing to learn from, or the loss is not finite.
+        ArtefactError: the expert to start from is not there any more, or was trained again.
     """
+    folder = places.expert_fold(planned.name, task.name, fold)
     model = foundation.load_model(device)
+    decoder = _first_decoder(model, planned, task, places)
     training, calibration = _embed(planned, task, fold, model, foundation, device)
-    state = _setup(model, planned, task, fold, folder)
+    state = _setup(decoder, planned, task, fold, folder)
     general_dice = _dice_by_class(model, None, calibration, device)
     _fit(state, model, training, calibration, planned, _seed(planned, task, fold), folder, device)
     return _finish(state, model, calibration, general_dice, planned, task, fold, foundation, folder, device)
@@ -145,8 +149,20 @@ def _embed(
     return training, calibration
 
 
-def _setup(model: SamMed3D, planned: PlannedDataset, task: Task, fold: int, folder: Path) -> _State:
-    decoder = copy.deepcopy(model.mask_decoder).requires_grad_(True).train()
+def _first_decoder(model: SamMed3D, planned: PlannedDataset, task: Task, places: Results) -> MaskDecoder:
+    """Returns the decoder that finetuning starts from: the general one, or that of another dataset's expert."""
+    from safetensors.torch import load_file
+
+    decoder = copy.deepcopy(model.mask_decoder)
+    if task.start_from != GENERAL:
+        start = planned.start_of(task)
+        weights = places.expert_fold(*start.expert.split("/"), start.fold) / EXPERT_WEIGHTS
+        check_hash(weights, start.sha256)
+        decoder.load_state_dict(load_file(weights), strict=True)
+    return decoder.requires_grad_(True).train()
+
+
+def _setup(decoder: MaskDecoder, planned: PlannedDataset, task: Task, fold: int, folder: Path) -> _State:
     state = _State(
         recipe=planned.recipe(fold, task),
         decoder=decoder,

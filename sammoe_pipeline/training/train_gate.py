@@ -19,6 +19,7 @@ from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.paths import (
@@ -78,12 +79,9 @@ def train_gate(
     wanted = tuple(folds) if folds is not None else tuple(range(max(dataset.num_folds for dataset in planned)))
     experts, datasets = collect_members(planned, wanted, places)
     sealed = weight_hashes(experts, foundation, places)
+    index_of = {expert_key(expert.dataset, expert.task): index for index, expert in enumerate(experts)}
     members = [
-        Member(
-            planned=dataset,
-            raw=files,
-            experts={c: i for i, e in enumerate(experts) if e.dataset == dataset.name for c in e.classes},
-        )
+        Member(planned=dataset, raw=files, experts={c: index_of[key] for c, key in dataset.experts.items()})
         for dataset, files in zip(planned, raw, strict=True)
     ]
     model = foundation.load_model(device)

@@ -21,6 +21,7 @@ from sammoe_pipeline.artefacts import (
 from sammoe_pipeline.clicks import Click, component_at
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.inference.routing import expert_key
 
 
 class BrightThing(nn.Module):
@@ -136,6 +137,7 @@ def member(
         values=values,
         nested=nested,
         targets={c: "component" if c in components else "class" for c in values},
+        experts={},
         locator_configuration=NATIVE if located else None,
         thresholds=dict.fromkeys(values, 0.5),
         locator_sha256={},
@@ -146,7 +148,11 @@ def member(
 def mixture_card(
     foundation: Foundation, datasets: Sequence[MixtureDataset], experts: Sequence[MixtureExpert], **changes: object
 ) -> MixtureCard:
-    """Returns the card of a mixture of one fold; output values count the classes."""
+    """Returns the card of a mixture of one fold, whose experts serve their own classes; output values count these."""
+    served: dict[str, dict[str, str]] = {}
+    for one in experts:
+        served.setdefault(one.dataset, {}).update(dict.fromkeys(one.classes, expert_key(one.dataset, one.task)))
+    datasets = [entry.model_copy(update={"experts": served.get(entry.dataset, {})}) for entry in datasets]
     names = [(entry.dataset, name) for entry in datasets for name in entry.values]
     card = MixtureCard(
         name="default",

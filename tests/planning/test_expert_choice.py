@@ -13,7 +13,7 @@ from planning.expert_choice import (
     TargetKind,
     choose_configuration,
     evidence_of,
-    measure_general_expert,
+    measure_decoders,
     worth_measuring,
 )
 from sammoe_pipeline.artefacts import CandidateEvidence
@@ -23,6 +23,7 @@ from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.inference import segment as segment_module
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.segment import Answer
+from sammoe_pipeline.model import MaskDecoder
 from sammoe_pipeline.raw_dataset import read_raw_dataset
 
 MakeRaw = Callable[..., Path]
@@ -86,7 +87,7 @@ def shapes_answered(monkeypatch: pytest.MonkeyPatch) -> list[Shape]:
     """Makes every answer cover the whole image, and lists the shapes of the images that were segmented."""
     shapes: list[Shape] = []
 
-    def everything(encoded: EncodedImage, clicks: list[Click]) -> Answer:
+    def everything(encoded: EncodedImage, clicks: list[Click], decoders: list[MaskDecoder | None]) -> Answer:
         shapes.append(encoded.shape)
         return Answer(logits=torch.ones(encoded.shape), start=(0, 0, 0), grid=encoded.shape, windows=())
 
@@ -111,9 +112,10 @@ def test_dice_is_over_the_union_on_the_original_grid(
     fine = foundation.native.model_copy(update={"name": "1.5mm", "spacing_mm": 1.5})
     wanted = Measurement(values=(2,), target=target, cases=("case_1", "case_3"), candidates=(foundation.native, fine))
     raw = read_raw_dataset(make_raw(blocks, {"one": 1, "two": 2}))
-    found = measure_general_expert(raw, foundation, {"two": wanted}, seed=0, device="cpu")
+    found = measure_decoders(raw, foundation, {"general": None}, {"two": wanted}, seed=0, device="cpu")
     # The class has 26 of 14^3 voxels; the answer has all.
-    assert found == {"two": {"native": [2 * 26 / (26 + 14**3)] * 2, "1.5mm": [2 * 26 / (26 + 14**3)] * 2}}
+    dice = [2 * 26 / (26 + 14**3)] * 2
+    assert found == {"general": {"two": {"native": dice, "1.5mm": dice}}}
     assert shapes_answered == ([(14, 14, 14)] * clicks + [(28, 28, 28)] * clicks) * 2
 
 
@@ -121,5 +123,5 @@ def test_dice_is_over_the_union_on_the_original_grid(
 def test_ignored_voxels_are_not_scored(make_raw: MakeRaw, blocks: Blocks, foundation: Foundation) -> None:
     wanted = Measurement(values=(1,), target="class", cases=("case_1",), candidates=(foundation.native,))
     raw = read_raw_dataset(make_raw(blocks, {"one": 1, "ignore": 2}))
-    found = measure_general_expert(raw, foundation, {"one": wanted}, seed=0, device="cpu")
-    assert found["one"]["native"] == [2 * 216 / (216 + 14**3 - 26)]
+    found = measure_decoders(raw, foundation, {"general": None}, {"one": wanted}, seed=0, device="cpu")
+    assert found["general"]["one"]["native"] == [2 * 216 / (216 + 14**3 - 26)]

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from planning.fingerprint import take_fingerprint
-from planning.planner import check_plan, make_plan
+from planning.plan_check import check_plan
+from planning.planner import make_plan
 from planning.table import plan_table
 from sammoe_pipeline.artefacts import FoldSplit, Plan, Splits
 from sammoe_pipeline.errors import ArtefactError
@@ -41,7 +42,17 @@ def raw(make_raw: MakeRaw) -> RawDataset:
 
 def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8) -> Plan:
     fingerprint = take_fingerprint(raw, workers=1)
-    return make_plan(raw, fingerprint, SPLITS, foundation, expert_threshold=threshold, seed=0, device="cpu", workers=1)
+    return make_plan(
+        raw,
+        fingerprint,
+        SPLITS,
+        foundation,
+        expert_threshold=threshold,
+        grouping="by_scale",
+        seed=0,
+        device="cpu",
+        workers=1,
+    )
 
 
 def test_each_class_gets_what_its_evidence_says(raw: RawDataset, foundation: Foundation) -> None:

@@ -1,4 +1,5 @@
 import csv
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from sammoe_pipeline.artefacts import ExpertCard, sha256_of
-from sammoe_pipeline.errors import TrainingError
-from sammoe_pipeline.paths import CHECKPOINT, EXPERT_JSON, EXPERT_WEIGHTS, TRAINING_LOG
+from sammoe_pipeline.artefacts import CandidateExpert, ExpertCard, sha256_of
+from sammoe_pipeline.errors import ArtefactError, TrainingError
+from sammoe_pipeline.paths import CHECKPOINT, EXPERT_JSON, EXPERT_WEIGHTS, TRAINING_LOG, Results
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training import train_expert as module
 from sammoe_pipeline.training.checkpoint import load_checkpoint
@@ -19,9 +20,15 @@ from sammoe_pipeline.training.train_expert import train_expert
 from tests.conftest import MakeWorkspace, Workspace
 
 
-def _train(workspace: Workspace, folder: Path, planned: PlannedDataset | None = None) -> ExpertCard:
-    planned = planned or workspace.planned
-    return train_expert(planned, planned.plan.tasks[0], 0, foundation=workspace.foundation, folder=folder, device="cpu")
+def _train(workspace: Workspace, root: Path, planned: PlannedDataset | None = None) -> ExpertCard:
+    planned, foundation = planned or workspace.planned, workspace.foundation
+    places = Results(root=root, foundation=foundation.card.name)
+    return train_expert(planned, planned.plan.tasks[0], 0, foundation=foundation, places=places, device="cpu")
+
+
+def _folder(workspace: Workspace, root: Path) -> Path:
+    places = Results(root=root, foundation=workspace.foundation.card.name)
+    return places.expert_fold(workspace.planned.name, "boxes", 0)
 
 
 def _with(planned: PlannedDataset, **training: object) -> PlannedDataset:
@@ -32,9 +39,9 @@ def _with(planned: PlannedDataset, **training: object) -> PlannedDataset:
 @pytest.fixture(scope="module")
 def expert(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of an expert of both classes."""
-    folder = tmp_path_factory.mktemp("experts") / "boxes" / "fold_0"
-    _train(workspace, folder)
-    return folder
+    root = tmp_path_factory.mktemp("experts")
+    _train(workspace, root)
+    return _folder(workspace, root)
 
 
 def test_expert_is_a_decoder_that_has_learnt_beside_an_unchanged_foundation(workspace: Workspace, expert: Path) -> None:
@@ -95,8 +102,8 @@ def test_weights_of_the_first_best_check_are_kept(
     best = _train(workspace, tmp_path / "best", _with(workspace.planned, iterations=4))
     assert (best.best_iteration, best.iterations) == (2, 4)
     assert best.general_calibration_dice == {"near": 0.1}
-    state = load_checkpoint(tmp_path / "best" / CHECKPOINT)
-    weights = load_file(tmp_path / "best" / EXPERT_WEIGHTS)
+    state = load_checkpoint(_folder(workspace, tmp_path / "best") / CHECKPOINT)
+    weights = load_file(_folder(workspace, tmp_path / "best") / EXPERT_WEIGHTS)
     torch.testing.assert_close(weights, dict(state["best_weights"]))
     assert any(not torch.equal(weights[name], value) for name, value in state["decoder"].items())
 
@@ -123,14 +130,16 @@ def test_stopped_training_ends_with_the_weights_of_one_that_was_not(
     monkeypatch.setattr(module, "_dice_by_class", killed_at_the_fourth_check)
     with pytest.raises(_Killed):
         _train(workspace, tmp_path / "stopped")
-    assert load_checkpoint(tmp_path / "stopped" / CHECKPOINT)["iteration"] == 3
-    assert not (tmp_path / "stopped" / EXPERT_JSON).exists()
+    assert load_checkpoint(_folder(workspace, tmp_path / "stopped") / CHECKPOINT)["iteration"] == 3
+    assert not (_folder(workspace, tmp_path / "stopped") / EXPERT_JSON).exists()
     monkeypatch.setattr(module, "_dice_by_class", measure)
     continued = _train(workspace, tmp_path / "stopped")
     torch.set_num_threads(threads)
     assert continued.sha256 == whole.sha256
     # The last weights too, whichever were kept.
-    last = [load_checkpoint(tmp_path / name / CHECKPOINT)["decoder"] for name in ("whole", "stopped")]
+    last = [
+        load_checkpoint(_folder(workspace, tmp_path / name) / CHECKPOINT)["decoder"] for name in ("whole", "stopped")
+    ]
     torch.testing.assert_close(*last, rtol=0, atol=0)
 
 
@@ -155,9 +164,42 @@ def test_loss_that_is_not_finite_ends_the_training(
     monkeypatch.setattr(module, "_batch_loss", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(TrainingError, match=r"The loss is nan at iteration 0\. Lower training\.learning_rate"):
         _train(workspace, tmp_path / "expert")
-    assert not (tmp_path / "expert" / EXPERT_JSON).exists()
+    assert not (_folder(workspace, tmp_path / "expert") / EXPERT_JSON).exists()
 
 
 def test_plan_without_iterations_is_an_error(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"Raise training\.iterations"):
         _train(workspace, tmp_path / "expert", _with(workspace.planned, iterations=0))
+
+
+def _starting_from(planned: PlannedDataset, expert: ExpertCard) -> PlannedDataset:
+    key = "Dataset009_Others/lumps"
+    candidate = CandidateExpert(expert=key, fold=1, sha256=expert.sha256)
+    tasks = (planned.plan.tasks[0].model_copy(update={"start_from": key}),)
+    return replace(planned, plan=planned.plan.model_copy(update={"tasks": tasks, "candidate_experts": (candidate,)}))
+
+
+def test_finetuning_goes_on_from_another_datasets_expert(workspace: Workspace, expert: Path, tmp_path: Path) -> None:
+    """Without a step to speak of, the new expert is the one it started from."""
+    other = Results(root=tmp_path, foundation=workspace.foundation.card.name).expert_fold(
+        "Dataset009_Others", "lumps", 1
+    )
+    shutil.copytree(expert, other)
+    planned = _starting_from(
+        _with(workspace.planned, iterations=1, learning_rate=1e-12), ExpertCard.load(expert / EXPERT_JSON)
+    )
+    card = _train(workspace, tmp_path, planned)
+    assert card.start_from == "Dataset009_Others/lumps"
+    learnt, first = (load_file(f / EXPERT_WEIGHTS) for f in (_folder(workspace, tmp_path), expert))
+    for name in first:
+        torch.testing.assert_close(learnt[name], first[name])
+    (other / EXPERT_WEIGHTS).write_bytes(b"trained again")
+    with pytest.raises(ArtefactError, match="was changed or belongs to something else"):
+        _train(workspace, tmp_path, planned)
+
+
+def test_a_start_that_the_plan_does_not_list_is_an_error(workspace: Workspace, expert: Path, tmp_path: Path) -> None:
+    planned = _starting_from(workspace.planned, ExpertCard.load(expert / EXPERT_JSON))
+    alone = replace(planned, plan=planned.plan.model_copy(update={"candidate_experts": ()}))
+    with pytest.raises(ArtefactError, match=r"tasks.boxes.start_from is 'Dataset009_Others/lumps'. It may be: general"):
+        _train(workspace, tmp_path, alone)
