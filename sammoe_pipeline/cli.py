@@ -209,7 +209,7 @@ def train_gate(argv: list[str] | None = None) -> int:
             device=device,
         )
         sys.stdout.write(
-            f"Mixture '{card.name}': {len(card.experts)} experts, threshold {card.threshold:.2f}; weights of the "
+            f"Mixture '{card.name}': {len(card.experts)} experts, threshold {card.threshold:g}; weights of the "
             f"foundation and of every expert are the same as before.\n"
         )
         mixture = "" if card.name == "default" else f" -m {card.name}"

@@ -134,7 +134,7 @@ def confidences(routing: Sequence[RoutingRecord], threshold: float) -> Figure:
     ):
         if values:
             axes.hist(values, bins=bins, color=colour, alpha=0.55, label=words)
-    axes.axvline(threshold, color=ACCENT, linewidth=1.3, label=f"threshold {threshold:.2f}")
+    axes.axvline(threshold, color=ACCENT, linewidth=1.3, label=f"threshold {threshold:g}")
     axes.set(xlim=(0, 1), xlabel="Confidence of the gate", ylabel="Prompts")
     _legend_above(axes)
     return figure

@@ -105,7 +105,9 @@ class Mixture:
         mixture.decoders = cls.load_decoders(mixture.model, card.experts, wanted, places)
         for fold in wanted:
             if str(fold) in card.gate_sha256:
-                gate = new_gate(foundation, mixture.model, card.experts, hidden=card.gate_hidden).to(device)
+                gate = new_gate(foundation, mixture.model, card.experts, card.gate_classes, hidden=card.gate_hidden).to(
+                    device
+                )
                 weights = places.gate_fold(name, fold) / GATE_WEIGHTS
                 mixture.gates.append(_load(gate, weights, card.gate_sha256[str(fold)]))
         for member in card.datasets:

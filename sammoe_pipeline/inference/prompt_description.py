@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,8 +12,10 @@ from sammoe_pipeline.artefacts import Configuration, MixtureExpert
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.model import SamMed3D
-from sammoe_pipeline.model.gate import Gate, prompt_features
+from sammoe_pipeline.model.gate import Gate
+from sammoe_pipeline.model.prompt_features import num_prompt_features, prompt_features
 from sammoe_pipeline.training.interaction import click_tensors
 
 
@@ -41,10 +43,31 @@ def gate_configurations(
     return configurations, indices
 
 
-def new_gate(foundation: Foundation, model: SamMed3D, experts: Sequence[MixtureExpert], *, hidden: int) -> Gate:
-    """Builds the gate of some experts, with random weights."""
+def new_gate(
+    foundation: Foundation,
+    model: SamMed3D,
+    experts: Sequence[MixtureExpert],
+    classes: Mapping[str, Sequence[str]],
+    *,
+    hidden: int,
+) -> Gate:
+    """Builds the gate of some experts, with random weights.
+
+    Args:
+        foundation: gives the native configuration.
+        model: whose embeddings it reads.
+        experts: of the mixture, in the gate's order.
+        classes: what each decoder is to answer, by expert key and of `GENERAL`.
+        hidden: width of its trunk.
+    """
     _, indices = gate_configurations(foundation, experts)
-    return Gate(channels=3 * model.context_channels, expert_configurations=indices, hidden=hidden)
+    return Gate(
+        channels=num_prompt_features(model.context_channels, model.detail_channels),
+        general_classes=len(classes[GENERAL]),
+        expert_classes=[len(classes[expert_key(expert.dataset, expert.task)]) for expert in experts],
+        expert_configurations=indices,
+        hidden=hidden,
+    )
 
 
 def describe(
@@ -87,4 +110,10 @@ def _describe_in(case: EncodedCase, clicks: Sequence[Click], configuration: Conf
     with torch.inference_mode():
         points, labels = click_tensors([shown], embedding.device)
         logits = encoded.model.decode(embedding, points, labels)
-        return prompt_features(embedding[:, : encoded.model.context_channels], points, logits, encoded.size)
+        return prompt_features(
+            embedding,
+            points,
+            logits,
+            context_channels=encoded.model.context_channels,
+            patch_size=encoded.size,
+        )

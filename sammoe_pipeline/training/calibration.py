@@ -18,7 +18,9 @@ from sammoe_pipeline.training.gate_prompts import GatePrompt, Member, prompts_of
 logger = logging.getLogger(__name__)
 
 TOP_K = 2
-_THRESHOLDS = tuple(round(0.3 + 0.05 * step, 2) for step in range(14))
+NEVER = 1.01
+"""A threshold that no confidence reaches."""
+THRESHOLDS = (*(round(0.3 + 0.05 * step, 2) for step in range(14)), 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, NEVER)
 _AS_GOOD = 5e-4
 
 
@@ -73,7 +75,7 @@ def _try(prompt: GatePrompt, mixture: Mixture) -> Trial:
         general_task=prompt.expert is None,
         confidences=confidences,
         general_dice=worth(Routing(confidences={GENERAL: 1.0}, chosen={})),
-        mixture_dice={t: worth(select(confidences, threshold=t, top_k=TOP_K)) for t in _THRESHOLDS},
+        mixture_dice={t: worth(select(confidences, threshold=t, top_k=TOP_K)) for t in THRESHOLDS},
     )
 
 
@@ -90,7 +92,7 @@ def calibration_curve(trials: Sequence[Trial]) -> list[CalibrationPoint]:
         by_class[trial.class_key].append(trial)
     general = [group for group in by_class.values() if group[0].general_task]
     points = []
-    for threshold in _THRESHOLDS:
+    for threshold in THRESHOLDS:
         means = [float(np.mean([trial.mixture_dice[threshold] for trial in group])) for group in by_class.values()]
         losses = [
             float(np.mean([trial.general_dice - trial.mixture_dice[threshold] for trial in group])) for group in general
@@ -110,18 +112,20 @@ def calibration_curve(trials: Sequence[Trial]) -> list[CalibrationPoint]:
 def choose_threshold(points: Sequence[CalibrationPoint], max_general_loss: float) -> float:
     """Returns the threshold with the best mean Dice among those that cost general tasks no more than allowed.
 
-    Of thresholds that are as good as the best, the middle one is taken. Where none keeps the bound, the one that loses
-    least is.
+    Of thresholds that are as good as the best, the middle one is taken. Where no other keeps the bound, it is `NEVER`:
+    the general expert answers everything.
 
     Args:
         points: the calibration curve.
         max_general_loss: in points of 100.
     """
     bounded = [point for point in points if 100 * point.general_loss <= max_general_loss]
-    if not bounded:
-        logger.warning("No threshold keeps general tasks within %.2f points on the calibration cases", max_general_loss)
-        least = min(point.general_loss for point in points)
-        bounded = [point for point in points if point.general_loss <= least]
+    if all(point.threshold >= NEVER for point in bounded):
+        logger.warning(
+            "No threshold keeps general tasks within %.2f points on the calibration cases: the general expert answers "
+            "everything. Allow more with --max_general_loss, or bring more cases.",
+            max_general_loss,
+        )
     best = max(point.mean_dice for point in bounded)
     good = [point.threshold for point in bounded if point.mean_dice >= best - _AS_GOOD]
     return good[len(good) // 2]

@@ -1,4 +1,4 @@
-"""Teaching a gate, by task, which prompt is whose."""
+"""Teaching a gate, class by class, which prompt is whose."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import MixtureExpert
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.prompt_description import new_gate
+from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
-from sammoe_pipeline.training.gate_prompts import Member, prompts_of
+from sammoe_pipeline.training.gate_prompts import OFF_TASK, Member, prompts_of
 from sammoe_pipeline.training.optimisation import learning_rate_at
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,28 @@ HIDDEN = 48
 _ITERATIONS = 400
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 0.02
+_CLICKS = 2
+_NOISE = 0.3
+
+
+def classes_of(members: Sequence[Member], experts: Sequence[MixtureExpert]) -> dict[str, tuple[str, ...]]:
+    """Returns what each decoder of a mixture is to answer, in the order of the gate's outputs.
+
+    Args:
+        members: the mixture's datasets.
+        experts: of the mixture, in the gate's order.
+
+    Returns:
+        Classes as `DatasetXXX_Name:class`, by expert key and of `GENERAL`, which answers off-task prompts as well.
+    """
+    keys = [GENERAL, *(expert_key(expert.dataset, expert.task) for expert in experts)]
+    classes: dict[str, list[str]] = {key: [] for key in keys}
+    for member in members:
+        for name in member.planned.description.labels:
+            index = member.experts.get(name)
+            classes[keys[0 if index is None else 1 + index]].append(member.name_of(name))
+    classes[GENERAL].append(OFF_TASK)
+    return {key: tuple(names) for key, names in classes.items()}
 
 
 def fit_gate(
@@ -44,25 +67,31 @@ def fit_gate(
         seed: of clicks and initial weights.
         device: "cuda" or "cpu".
     """
-    descriptions, targets = _describe_all(members, fold, experts, model, foundation, seed)
-    descriptions, targets = descriptions.to(device), targets.to(device)
+    classes = classes_of(members, experts)
+    place = {name: index for index, name in enumerate(name for names in classes.values() for name in names)}
+    descriptions, names = _describe_all(members, fold, experts, model, foundation, seed)
+    descriptions, targets = descriptions.to(device), torch.tensor([place[name] for name in names], device=device)
     torch.manual_seed(seed)
-    gate = new_gate(foundation, model, experts, hidden=HIDDEN).to(device)
+    gate = new_gate(foundation, model, experts, classes, hidden=HIDDEN).to(device)
     gate.mean.copy_(descriptions.flatten(0, 1).mean(dim=0))
     gate.deviation.copy_(descriptions.flatten(0, 1).std(dim=0).clamp(min=1e-4))
-    # Every decoder counts the same, however many prompts are its own.
-    counts = torch.bincount(targets, minlength=1 + len(experts)).float()
+    # Every class counts the same, however many prompts are its own.
+    counts = torch.bincount(targets, minlength=len(place)).float()
     weights = counts.sum() / (counts.clamp(min=1) * int((counts > 0).sum()))
+    noise_of = torch.Generator(device).manual_seed(seed)
     optimiser = torch.optim.AdamW(gate.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     for iteration in range(_ITERATIONS):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration, _ITERATIONS, _LEARNING_RATE)
-        loss = torch.nn.functional.cross_entropy(gate(descriptions), targets, weight=weights, label_smoothing=0.02)
+        # Noise, in standard deviations, stands for the patients that are not there.
+        noise = _NOISE * torch.randn(descriptions.shape, generator=noise_of, device=device) * gate.deviation
+        logits = torch.cat(gate(descriptions + noise), dim=1)
+        loss = torch.nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=0.02)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimiser.step()
-    right = float((gate(descriptions).argmax(dim=1) == targets).float().mean())
-    logger.info("Gate of fold %d: %d prompts, %.1f %% of them reach their task", fold, len(targets), 100 * right)
+    right = float((torch.cat(gate(descriptions), dim=1).argmax(dim=1) == targets).float().mean())
+    logger.info("Gate of fold %d: %d prompts, of %.1f %% it knows the class", fold, len(targets), 100 * right)
     return gate.eval().requires_grad_(False)
 
 
@@ -73,14 +102,16 @@ def _describe_all(
     model: SamMed3D,
     foundation: Foundation,
     seed: int,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, list[str]]:
     from tqdm import tqdm
 
-    descriptions, targets = [], []
+    descriptions, names = [], []
     for member in members:
         cases = member.planned.fold(fold % member.planned.num_folds).train
-        prompts = prompts_of(member, cases, model=model, foundation=foundation, seed=seed, off_task=True)
+        prompts = prompts_of(
+            member, cases, model=model, foundation=foundation, seed=seed, clicks=_CLICKS, off_task=True
+        )
         for prompt in tqdm(prompts, desc=f"Describing {member.planned.name}, fold {fold}", unit="prompt"):
             descriptions.append(prompt.description(foundation, experts).cpu())
-            targets.append(0 if prompt.expert is None else 1 + prompt.expert)
-    return torch.cat(descriptions), torch.tensor(targets)
+            names.append(OFF_TASK if prompt.class_name == OFF_TASK else member.name_of(prompt.class_name))
+    return torch.cat(descriptions), names

@@ -41,6 +41,10 @@ class Member:
     raw: RawDataset
     experts: dict[str, int]
 
+    def name_of(self, class_name: str) -> str:
+        """Returns a class's name among those of all members."""
+        return f"{self.planned.name}:{class_name}"
+
 
 @dataclass(frozen=True)
 class GatePrompt:
@@ -74,9 +78,16 @@ class GatePrompt:
 
 
 def prompts_of(
-    member: Member, cases: Sequence[str], *, model: SamMed3D, foundation: Foundation, seed: int, off_task: bool
+    member: Member,
+    cases: Sequence[str],
+    *,
+    model: SamMed3D,
+    foundation: Foundation,
+    seed: int,
+    clicks: int = 1,
+    off_task: bool,
 ) -> Iterator[GatePrompt]:
-    """Yields a click on every target of every class in some cases, a case at a time.
+    """Yields clicks on every target of every class in some cases, a case at a time.
 
     Args:
         member: the dataset.
@@ -84,20 +95,22 @@ def prompts_of(
         model: the foundation's network.
         foundation: its card.
         seed: of clicks and choice.
+        clicks: prompts of one click each for a target.
         off_task: adds clicks where the dataset names nothing; the general expert is to answer those.
     """
-    rng = np.random.default_rng([seed, zlib.crc32(member.planned.name.encode())])
-    chosen = sorted(rng.permutation(np.array(cases, dtype=object))[:_MOST_CASES])
+    choice = np.random.default_rng([seed, zlib.crc32(member.planned.name.encode())])
+    chosen = sorted(choice.permutation(np.array(cases, dtype=object))[:_MOST_CASES])
     for name in chosen:
         labelled = RawLabelledCase.read(member.planned, member.raw, str(name))
         case = EncodedCase(labelled.image, model=model, normalisation=foundation.card.normalisation)
-        clicks = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
-        for class_name in member.planned.description.labels:
-            for click in labelled.clicks(class_name, clicks):
-                yield GatePrompt(member, case, labelled, class_name, click, member.experts.get(class_name))
-        if off_task:
-            for click in _off_task_clicks(labelled, clicks):
-                yield GatePrompt(member, case, labelled, OFF_TASK, click, None)
+        rng = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
+        for _ in range(clicks):
+            for class_name in member.planned.description.labels:
+                for click in labelled.clicks(class_name, rng):
+                    yield GatePrompt(member, case, labelled, class_name, click, member.experts.get(class_name))
+            if off_task:
+                for click in _off_task_clicks(labelled, rng):
+                    yield GatePrompt(member, case, labelled, OFF_TASK, click, None)
 
 
 def _off_task_clicks(labelled: RawLabelledCase, rng: np.random.Generator) -> list[Click]:

@@ -1,4 +1,4 @@
-"""Joining experts: the gate learns which prompt is whose task, then the threshold is measured, then all is sealed."""
+"""Joining experts: the gate learns which prompt is whose, then the threshold is measured, then all is sealed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sammoe_pipeline.paths import (
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import RawDataset
 from sammoe_pipeline.training.calibration import TOP_K, Trial, calibration_curve, choose_threshold, try_out
-from sammoe_pipeline.training.gate_fitting import HIDDEN, fit_gate
+from sammoe_pipeline.training.gate_fitting import HIDDEN, classes_of, fit_gate
 from sammoe_pipeline.training.gate_prompts import Member
 from sammoe_pipeline.training.mixture_members import collect_members, output_labels, weight_hashes
 
@@ -51,9 +51,10 @@ def train_gate(
 ) -> MixtureCard:
     """Joins every expert of some datasets into a mixture.
 
-    In each mixture fold the gate is taught by task on the training cases of that fold (the paper's way: a joint softmax
-    over general and experts), with clicks beside all tasks as the general expert's. The threshold is then the one with
-    the best mean Dice on the calibration cases of all folds among those that cost general tasks no more than allowed.
+    In each mixture fold the gate is taught on the training cases of that fold which class a click means (the paper's
+    joint softmax over general and experts, class by class), with clicks beside all tasks as the general expert's. The
+    threshold is then the one with the best mean Dice on the calibration cases of all folds among those that cost
+    general tasks no more than allowed.
     `val` is never read. Foundation and experts are hashed before and after.
 
     Args:
@@ -97,6 +98,7 @@ def train_gate(
         labels=output_labels(planned, places.mixture(name) / MIXTURE_JSON),
         gate_sha256={},
         gate_hidden=HIDDEN,
+        gate_classes=classes_of(members, experts),
         threshold=0.5,
         top_k=TOP_K,
         max_general_loss=max_general_loss,

@@ -21,7 +21,7 @@ from sammoe_pipeline.artefacts import (
 from sammoe_pipeline.clicks import Click, component_at
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_image import EncodedImage
-from sammoe_pipeline.inference.routing import expert_key
+from sammoe_pipeline.inference.routing import GENERAL, expert_key
 
 
 class BrightThing(nn.Module):
@@ -145,6 +145,11 @@ def member(
     )
 
 
+def gate_classes(experts: Sequence[MixtureExpert]) -> dict[str, tuple[str, ...]]:
+    """Returns what a gate tells apart: the experts' classes, and one class of the general expert."""
+    return {GENERAL: ("rest",)} | {expert_key(one.dataset, one.task): one.classes for one in experts}
+
+
 def mixture_card(
     foundation: Foundation, datasets: Sequence[MixtureDataset], experts: Sequence[MixtureExpert], **changes: object
 ) -> MixtureCard:
@@ -164,6 +169,7 @@ def mixture_card(
         labels=tuple(LabelEntry(value=v, dataset=d, name=n) for v, (d, n) in enumerate(names, start=1)),
         gate_sha256={},
         gate_hidden=8,
+        gate_classes=gate_classes(experts),
         threshold=0.5,
         top_k=2,
         max_general_loss=0.1,

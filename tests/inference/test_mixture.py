@@ -21,8 +21,9 @@ from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, sele
 from sammoe_pipeline.inference.segment import segment
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.locator import Locator
+from sammoe_pipeline.model.prompt_features import num_prompt_features
 from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results
-from tests.inference.conftest import DATASET, NATIVE, FixedGate, expert, member, mixture_card
+from tests.inference.conftest import DATASET, NATIVE, FixedGate, expert, gate_classes, member, mixture_card
 
 FINE = Configuration(name="fine", spacing_mm=0.5, patch_size=16)
 NEAR, FAR = expert_key(DATASET, "near_task"), expert_key(DATASET, "far_task")
@@ -114,7 +115,7 @@ def test_equal_configurations_are_one_whatever_their_names(nano_foundation: Foun
 def test_prompt_is_described_only_where_a_candidate_needs_it(case: EncodedCase, nano_foundation: Foundation) -> None:
     both = describe(nano_foundation, EXPERTS, case, [CLICK], [0, 1])
     native = describe(nano_foundation, EXPERTS, case, [CLICK], [0])
-    assert both.shape == native.shape == (1, 2, 3 * 24)
+    assert both.shape == native.shape == (1, 2, num_prompt_features(24, 0))
     assert torch.equal(both[:, 0], native[:, 0])
     assert both[:, 1].any() and not native[:, 1].any()
 
@@ -262,7 +263,7 @@ def stored(tmp_path: Path, model: SamMed3D, nano_foundation: Foundation) -> Stor
         torch.manual_seed(int(fold))
         locator = Locator(channels=24, num_classes=3)
         locators[fold] = save(places.locator_fold(DATASET, int(fold)) / LOCATOR_WEIGHTS, locator.state_dict())
-        gate = new_gate(nano_foundation, model, experts, hidden=8)
+        gate = new_gate(nano_foundation, model, experts, gate_classes(experts), hidden=8)
         gates[fold] = save(places.gate_fold("default", int(fold)) / GATE_WEIGHTS, gate.state_dict())
     entry = entry.model_copy(update={"locator_sha256": locators, "locator_fold": {"0": 0, "1": 1}})
     card = mixture_card(nano_foundation, [entry], experts, folds=(0, 1), gate_sha256=gates)

@@ -14,13 +14,11 @@ from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
 from sammoe_pipeline.training import train_gate as module
-from sammoe_pipeline.training.calibration import Trial, calibration_curve, choose_threshold
+from sammoe_pipeline.training.calibration import NEVER, THRESHOLDS, Trial, calibration_curve, choose_threshold
 from sammoe_pipeline.training.gate_prompts import Member, prompts_of
 from sammoe_pipeline.training.mixture_members import finished_datasets, output_labels
 from sammoe_pipeline.training.train_gate import train_gate
 from tests.conftest import MakeWorkspace, Workspace
-
-THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]
 
 
 def _trial(
@@ -46,7 +44,7 @@ TRIALS = [
 
 def test_curve_averages_classes_and_counts_what_general_tasks_lose() -> None:
     points = {point.threshold: point for point in calibration_curve(TRIALS)}
-    assert list(points) == THRESHOLDS
+    assert tuple(points) == THRESHOLDS
     assert points[0.3].mean_dice == pytest.approx(((0.8 + 0.6) / 2 + 0.1 + 0.7) / 3)
     assert points[0.5].mean_dice == pytest.approx((0.7 + 0.9 + 0.7) / 3)
     assert points[0.8].mean_dice == pytest.approx((0.6 + 0.9 + 0.7) / 3)
@@ -80,9 +78,9 @@ def test_better_dice_at_the_cost_of_general_tasks_is_not_taken() -> None:
     assert choose_threshold(points, 0.2) == 0.3
 
 
-def test_where_no_threshold_keeps_the_bound_the_least_loss_is_taken(caplog: pytest.LogCaptureFixture) -> None:
-    points = _points((0.3, 0.9, 0.05), (0.5, 0.8, 0.02), (0.7, 0.85, 0.02))
-    assert choose_threshold(points, 0.1) == 0.7
+def test_where_no_threshold_keeps_the_bound_the_general_expert_answers(caplog: pytest.LogCaptureFixture) -> None:
+    points = _points((0.3, 0.9, 0.05), (0.5, 0.8, 0.02), (NEVER, 0.6, 0.0))
+    assert choose_threshold(points, 0.1) == NEVER
     assert "No threshold keeps general tasks within 0.10 points" in caplog.text
 
 

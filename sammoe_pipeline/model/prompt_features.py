@@ -1,0 +1,89 @@
+"""A prompt in numbers: what the frozen embedding says where it points, and around."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .detailed_encoder import unpack_detail
+
+_BOX = 0.2
+"""Side of the box around a click that is averaged, in sides of the window."""
+_MASK_FEATURES = 9
+
+
+def num_prompt_features(context_channels: int, detail_channels: int) -> int:
+    """Returns F, how many numbers describe a prompt in one configuration.
+
+    Args:
+        context_channels: C of the embedding.
+        detail_channels: D of the embedding; 0 where it has no detail.
+    """
+    return 3 * (detail_channels or context_channels) + _MASK_FEATURES
+
+
+def prompt_features(
+    embedding: Tensor, points: Tensor, mask_logits: Tensor, *, context_channels: int, patch_size: int
+) -> Tensor:
+    """Describes a prompt by the frozen embedding where it points.
+
+    Where in the window a click lies says nothing about what was clicked on, since windows are centred on clicks; so the
+    description holds image features alone, from the finest grid that the embedding has: its detail, or else its
+    context. They are read at the clicks, in boxes around them, and under the general decoder's soft mask, whose own
+    size, place, spread and certainty follow.
+
+    Args:
+        embedding: (B, C + 64 D, g, g, g), or (B, C, g, g, g) without detail.
+        points: (B, N, 3), positive clicks in voxels of the window.
+        mask_logits: (B, 1, m, m, m), the general decoder's answer.
+        context_channels: C.
+        patch_size: P, voxels a side of the window.
+
+    Returns:
+        (B, F), see `num_prompt_features`.
+    """
+    packed = embedding[:, context_channels:]
+    cells = (unpack_detail(packed).movedim(-1, 1) if packed.shape[1] else embedding).float()
+    at = (points.float() + 0.5) / patch_size
+    soft = mask_logits.float().sigmoid()
+    weight = F.adaptive_avg_pool3d(soft, cells.shape[-1]).flatten(2)
+    share = weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
+    under_mask = (cells.flatten(2) * share).sum(dim=2)
+    shape = _shape_of(soft, mask_logits.float(), share[:, 0], at)
+    return torch.cat([_sampled(cells, at), _sampled(_averaged(cells, _BOX), at), under_mask, shape], dim=1)
+
+
+def _sampled(cells: Tensor, at: Tensor) -> Tensor:
+    """Reads cells (B, D, m, m, m) at places (B, N, 3), fractions of the window; (B, D), averaged over places."""
+    # To [-1, 1] from edge to edge; grid_sample wants the last axis first.
+    grid = (2 * at - 1).flip(-1)[:, :, None, None, :]
+    read = F.grid_sample(cells, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return read.flatten(2).mean(dim=2)
+
+
+def _averaged(cells: Tensor, side: float) -> Tensor:
+    """Averages over boxes whose side is a share of the window, at least three cells."""
+    reach = max(1, round(cells.shape[-1] * side / 2))
+    return F.avg_pool3d(cells, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+
+
+def _shape_of(soft: Tensor, logits: Tensor, share: Tensor, at: Tensor) -> Tensor:
+    """Returns (B, 9) of a soft mask: log of its volume, its middle relative to the clicks, its spread along each axis,
+    its highest logit and how sure it is on average.
+
+    Args:
+        soft: (B, 1, m, m, m), probabilities.
+        logits: the same before the sigmoid.
+        share: (B, c^3) of the mask's mass in each cell.
+        at: (B, N, 3) clicks, fractions of the window.
+    """
+    cells = round(share.shape[1] ** (1 / 3))
+    middles = (torch.arange(cells, device=share.device) + 0.5) / cells
+    places = torch.stack(torch.meshgrid(middles, middles, middles, indexing="ij"), dim=-1).reshape(-1, 3)
+    middle = share @ places
+    spread = (share @ places.square() - middle.square()).clamp(min=0).sqrt()
+    volume = soft.mean(dim=(1, 2, 3, 4)).clamp(min=1e-6).log()
+    peak = logits.flatten(1).amax(dim=1)
+    certainty = (soft - 0.5).abs().mean(dim=(1, 2, 3, 4))
+    return torch.cat([volume[:, None], middle - at.mean(dim=1), spread, peak[:, None], certainty[:, None]], dim=1)
