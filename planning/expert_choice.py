@@ -30,9 +30,9 @@ MEASURED_CASES = 4
 CEILING_LOSS = 0.1
 """A candidate whose ceiling is further below the best one is not measured."""
 CLEAR_LEAD = 0.03
-"""A larger difference in Dice decides between candidates, if it is also clear of chance."""
+"""A larger difference in Dice decides between candidates."""
 CLEAR_OF_CHANCE = 2
-"""By how many of its standard errors, over the same cases, a difference is more than chance."""
+"""A difference of so many of its standard errors, over the same cases, is more than chance."""
 EQUAL_CEILINGS = 0.02
 """Ceilings that differ by less count as equal."""
 MOST_COMPONENTS = 5
@@ -189,14 +189,16 @@ def evidence_of(ceilings: Mapping[str, float], dice: Mapping[str, Sequence[float
     }
 
 
-def choose_configuration(evidence: Mapping[str, CandidateEvidence]) -> tuple[str, str]:
+def choose_configuration(evidence: Mapping[str, CandidateEvidence], expert_threshold: float) -> tuple[str, str]:
     """Chooses the configuration of one class.
 
     A clear lead in Dice decides; otherwise the higher ceiling; otherwise native, which the foundation knows best, or
-    the coarsest, which sees most.
+    the coarsest, which sees most. Where the general expert is good enough to answer itself, its Dice is all that
+    counts. Where an expert is to be trained it is a hint, which has to be clear of chance to outweigh the ceiling.
 
     Args:
         evidence: by candidate, native first, then from coarse to fine.
+        expert_threshold: Dice from which the general expert is good enough.
 
     Returns:
         The configuration's name, and why it was chosen.
@@ -207,7 +209,10 @@ def choose_configuration(evidence: Mapping[str, CandidateEvidence]) -> tuple[str
     if len(evidence) == 1:
         return NATIVE, f"{NATIVE} is the only spacing that shows enough of it"
     best = max(measured, key=lambda name: measured[name])
-    contenders = [name for name in measured if not _clearly_better(evidence[best], evidence[name])]
+    answers_itself = measured[best] >= expert_threshold
+    contenders = [
+        name for name in measured if not _clearly_better(evidence[best], evidence[name], even_by_chance=answers_itself)
+    ]
     if len(measured) == 1:
         others = max(found.ceiling for name, found in evidence.items() if name != best)
         return best, f"only {best} can draw it: ceiling {evidence[best].ceiling:.2f}, next {others:.2f}"
@@ -228,10 +233,9 @@ def choose_configuration(evidence: Mapping[str, CandidateEvidence]) -> tuple[str
     )
 
 
-def _clearly_better(one: CandidateEvidence, other: CandidateEvidence) -> bool:
-    """Tells whether a candidate leads another on the same cases by more than chance would."""
+def _clearly_better(one: CandidateEvidence, other: CandidateEvidence, *, even_by_chance: bool) -> bool:
+    """Tells whether a candidate leads another on the same cases, by more than chance would unless that is allowed."""
     leads = [a - b for a, b in zip(one.dice_by_case, other.dice_by_case, strict=True)]
-    if len(leads) < 2:
+    if mean(leads) <= CLEAR_LEAD:
         return False
-    error = stdev(leads) / math.sqrt(len(leads))
-    return mean(leads) > max(CLEAR_LEAD, CLEAR_OF_CHANCE * error)
+    return even_by_chance or (len(leads) > 1 and mean(leads) > CLEAR_OF_CHANCE * stdev(leads) / math.sqrt(len(leads)))

@@ -88,7 +88,7 @@ def make_plan(
         device=device,
         workers=workers,
     )
-    choices = _choose_configurations(raw.class_order, fingerprint, evidence)
+    choices = _choose_configurations(raw.class_order, fingerprint, evidence, expert_threshold)
     needy = {
         name: configuration
         for name, (configuration, _) in choices.items()
@@ -246,7 +246,10 @@ def _dice_or_0(found: CandidateEvidence | None) -> float:
 
 
 def _choose_configurations(
-    names: Sequence[str], fingerprint: DatasetFingerprint, evidence: Mapping[str, Mapping[str, CandidateEvidence]]
+    names: Sequence[str],
+    fingerprint: DatasetFingerprint,
+    evidence: Mapping[str, Mapping[str, CandidateEvidence]],
+    expert_threshold: float,
 ) -> dict[str, tuple[str, str]]:
     """Chooses each class's configuration and says why; the second side of an organ follows the first."""
     choices: dict[str, tuple[str, str]] = {}
@@ -257,7 +260,7 @@ def _choose_configurations(
         if of_partner and found and found.dice is not None:
             choices[name] = of_partner, f"{of_partner} as for its other side, {partner}"
         else:
-            choices[name] = choose_configuration(evidence[name])
+            choices[name] = choose_configuration(evidence[name], expert_threshold)
     return choices
 
 

@@ -61,7 +61,9 @@ def pretrain(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
-        "--compile", action="store_true", help="translate encoder and decoder first: needs a C++ compiler, then runs faster"
+        "--compile",
+        action="store_true",
+        help="translate encoder and decoder first: needs a C++ compiler, then faster",
     )
     _add_device_argument(parser)
     add_workers_argument(parser)

@@ -41,39 +41,44 @@ def test_candidates_far_below_the_best_ceiling_are_not_measured() -> None:
 
 
 def test_a_clear_lead_in_dice_decides() -> None:
-    name, why = choose_configuration(evidence(native=(0.85, (0.8, 0.6)), fine=(0.92, (0.7, 0.5))))
+    name, why = choose_configuration(evidence(native=(0.85, (0.8, 0.6)), fine=(0.92, (0.7, 0.5))), 0.9)
     assert name == "native"
     assert why == "native has the clearly best Dice of the general expert: 0.70, next 0.60"
 
 
 def test_the_ceiling_decides_where_dice_does_not() -> None:
-    name, why = choose_configuration(evidence(native=(0.85, (0.62, 0.62)), fine=(0.92, (0.6, 0.6))))
+    name, why = choose_configuration(evidence(native=(0.85, (0.62, 0.62)), fine=(0.92, (0.6, 0.6))), 0.9)
     assert name == "fine"
     assert "highest ceiling (0.92)" in why
 
 
 @pytest.mark.parametrize("native", [(0.9, 0.3), (0.6,)])
-def test_a_lead_that_chance_may_have_made_does_not_decide(native: tuple[float, ...]) -> None:
+def test_a_lead_that_chance_may_have_made_does_not_decide_for_an_expert(native: tuple[float, ...]) -> None:
     found = evidence(native=(0.85, native), fine=(0.92, (0.5, 0.5)[: len(native)]))
-    assert choose_configuration(found)[0] == "fine"
+    assert choose_configuration(found, 0.9)[0] == "fine"
+
+
+def test_where_the_general_expert_answers_itself_any_lead_decides() -> None:
+    found = evidence(native=(0.85, (0.9, 0.3)), fine=(0.92, (0.5, 0.5)))
+    assert choose_configuration(found, 0.6)[0] == "native"
 
 
 def test_native_wins_where_nothing_differs() -> None:
-    assert choose_configuration(evidence(native=(0.91, (0.6,)), fine=(0.92, (0.61,))))[0] == "native"
+    assert choose_configuration(evidence(native=(0.91, (0.6,)), fine=(0.92, (0.61,))), 0.9)[0] == "native"
 
 
 def test_the_coarser_of_two_equal_ones_wins() -> None:
     found = evidence(native=(0.7, ()), fine=(0.91, (0.6,)), finer=(0.92, (0.61,)))
-    assert choose_configuration(found)[0] == "fine"
+    assert choose_configuration(found, 0.9)[0] == "fine"
 
 
 def test_the_only_one_that_can_draw_a_class_wins() -> None:
-    name, why = choose_configuration(evidence(native=(0.4, ()), fine=(0.9, (0.1,))))
+    name, why = choose_configuration(evidence(native=(0.4, ()), fine=(0.9, (0.1,))), 0.9)
     assert (name, why) == ("fine", "only fine can draw it: ceiling 0.90, next 0.40")
 
 
 def test_a_class_that_was_never_seen_stays_native() -> None:
-    assert choose_configuration({})[0] == "native"
+    assert choose_configuration({}, 0.9)[0] == "native"
 
 
 def test_evidence_is_the_mean_over_targets() -> None:
