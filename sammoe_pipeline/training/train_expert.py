@@ -156,7 +156,8 @@ def _first_decoder(model: SamMed3D, planned: PlannedDataset, task: Task, places:
     decoder = copy.deepcopy(model.mask_decoder)
     if task.start_from != GENERAL:
         start = planned.start_of(task)
-        weights = places.expert_fold(*start.expert.split("/"), start.fold) / EXPERT_WEIGHTS
+        dataset, name = start.expert.split("/")
+        weights = places.expert_fold(dataset, name, start.fold) / EXPERT_WEIGHTS
         check_hash(weights, start.sha256)
         decoder.load_state_dict(load_file(weights), strict=True)
     return decoder.requires_grad_(True).train()

@@ -1,22 +1,20 @@
 from pathlib import Path
 
 from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
-from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import find_foundation
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.protocol_parity import made_up_volume, usual_clicks
+from sammoe_pipeline.protocol_parity import made_up_volume
 
 
-def test_masks_of_the_bundled_foundation_are_the_same_in_bfloat16(tmp_path: Path) -> None:
+def test_bfloat16_changes_the_embedding_of_the_bundled_foundation_by_less_than_a_hundredth(tmp_path: Path) -> None:
+    """What that does to masks is measured on real volumes by `tests.benchmarks.precision_masks`."""
     foundation = find_foundation("tiny", tmp_path)
     image = CaseImage([made_up_volume()])
     exact, rounded = (
         EncodedCase(image, model=foundation.load_model("cpu", options), normalisation=foundation.card.normalisation)
+        .at(foundation.native)
+        .embedding((0, 0, 0))
         for options in (EXACT, EncoderOptions(precision="bfloat16"))
     )
-    for click in usual_clicks(image.shape, foundation.card.patch_size):
-        masks = [case.answer([click], foundation.native).mask() for case in (exact, rounded)]
-        assert masks[0].any()
-        agreement = dice(masks[0], masks[1])
-        assert agreement is not None and agreement >= 0.999
+    assert 0 < (exact - rounded).norm() < 0.01 * exact.norm()

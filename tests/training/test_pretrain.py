@@ -252,14 +252,14 @@ def test_card_says_what_the_foundation_was_trained_on(
     Foundation(card=card, folder=folder).load_model()
 
 
-def test_encoder_is_compiled_where_asked(
+def test_encoder_and_decoder_are_compiled_where_asked(
     source: TrainingSource, tmp_path: Path, in_this_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[str] = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **_: compiled.append(type(self).__name__))
     arguments = {"device": "cpu", "command": "", "compiled": True}
     folder = pretrain([source], replace(SETTINGS, iterations=1), tmp_path, **arguments)  # type: ignore[arg-type]
-    assert compiled == ["ImageEncoder"]
+    assert compiled == ["ImageEncoder", "MaskDecoder"]
     Foundation(card=FoundationCard.load(folder / FOUNDATION_JSON), folder=folder).load_model()
 
 
