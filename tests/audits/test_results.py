@@ -22,6 +22,13 @@ def test_results_page_is_generated_from_its_json() -> None:
 def test_results_belong_to_the_bundled_foundation() -> None:
     sha256 = FoundationCard.load(BUNDLED).sha256
     measured = [path for path in (DOCUMENTATION / "results").glob("*/*.json") if path.name != "story.json"]
+    measured.append(DOCUMENTATION / "speed" / "precision.json")
     assert measured
     strangers = [path for path in measured if json.loads(path.read_text())["foundation_sha256"] != sha256]
     assert not strangers
+
+
+def test_speed_page_is_generated_from_its_json() -> None:
+    page = runpy.run_path(str(DOCUMENTATION / "generate_speed.py"))["page"]()
+    committed = (DOCUMENTATION / "explanation" / "speed-figures.md").read_text(encoding="utf-8")
+    assert committed == page, "run: python documentation/generate_speed.py"
