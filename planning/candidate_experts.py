@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sammoe_pipeline.artefacts import CandidateExpert, Configuration, ExpertCard, Splits
+from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, SPLITS_JSON, Results
 from sammoe_pipeline.raw_dataset import RawDataset
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Candidate:
 def find_candidates(dataset: str, foundation: Foundation, *, results: Path, preprocessed: Path) -> list[Candidate]:
     """Lists the finished experts of this foundation for other datasets, each by its first finished fold.
 
+    A card that cannot be read is named in the log and left out.
+
     Args:
         dataset: folder name of the dataset that is planned; its own experts do not count.
         foundation: that they have to belong to.
@@ -46,7 +52,11 @@ def find_candidates(dataset: str, foundation: Foundation, *, results: Path, prep
     found: dict[str, Candidate] = {}
     places = Results(root=results, foundation=foundation.card.name)
     for path in sorted(places.folder.glob(f"Dataset*/*/fold_*/{EXPERT_JSON}")):
-        card = ExpertCard.load(path)
+        try:
+            card = ExpertCard.load(path)
+        except ArtefactError as error:
+            logger.warning("%s; it is no candidate", error)
+            continue
         key = expert_key(card.dataset, card.task)
         if card.dataset == dataset or card.foundation_sha256 != foundation.card.sha256:
             continue

@@ -36,7 +36,7 @@ from sammoe_pipeline.artefacts import (
     Splits,
     Task,
 )
-from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.raw_dataset import RawDataset
 
@@ -179,16 +179,26 @@ def _gather_evidence(
             jobs.append(CeilingJob(case=case, labels=raw.labels, candidates=here, mask_size=mask_size))
     ceilings = measure_ceilings(jobs, workers=workers)
     measurements = {
-        name: Measurement(
-            values=raw.labels[name],
-            target=targets[name],
-            cases=tuple(cases_of[name][:MEASURED_CASES]),
-            candidates=tuple(candidates[candidate] for candidate in worth_measuring(ceilings[name])),
-        )
+        name: _measurement(raw, name, targets, cases_of, [candidates[c] for c in worth_measuring(ceilings[name])])
         for name in ceilings
     }
     found = measure_decoders(raw, foundation, {GENERAL: None}, measurements, seed=seed, device=device)
     return {name: evidence_of(ceilings.get(name, {}), found[GENERAL].get(name, {})) for name in raw.labels}
+
+
+def _measurement(
+    raw: RawDataset,
+    name: str,
+    targets: Mapping[str, TargetKind],
+    cases_of: Mapping[str, Sequence[str]],
+    candidates: Sequence[Configuration],
+) -> Measurement:
+    return Measurement(
+        values=raw.labels[name],
+        target=targets[name],
+        cases=tuple(cases_of[name][:MEASURED_CASES]),
+        candidates=tuple(candidates),
+    )
 
 
 def _measure_candidates(
@@ -209,13 +219,11 @@ def _measure_candidates(
         fitting = {one.entry.expert: one.weights for one in experts if one.fits(configurations[configuration])}
         if not fitting:
             continue
+        for one in experts:
+            if one.entry.expert in fitting:
+                check_hash(one.weights, one.entry.sha256)
         measurements = {
-            name: Measurement(
-                values=raw.labels[name],
-                target=targets[name],
-                cases=tuple(cases_of[name][:MEASURED_CASES]),
-                candidates=(configurations[configuration],),
-            )
+            name: _measurement(raw, name, targets, cases_of, [configurations[configuration]])
             for name, chosen in needy.items()
             if chosen == configuration and cases_of[name]
         }

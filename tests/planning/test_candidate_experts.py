@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from planning.candidate_experts import find_candidates, remarks_on
+from planning.candidate_experts import Candidate, find_candidates, remarks_on
 from planning.fingerprint import take_fingerprint
 from planning.plan_check import check_plan
 from planning.planner import make_plan
@@ -83,11 +83,14 @@ def experts_are_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment_module, "segment", answer)
 
 
-def _found(foundation: Foundation, tmp_path: Path) -> list[str]:
-    found = find_candidates(
+def _candidates(foundation: Foundation, tmp_path: Path) -> list[Candidate]:
+    return find_candidates(
         "Dataset007_Things", foundation, results=tmp_path / "results", preprocessed=tmp_path / "preprocessed"
     )
-    return [f"{candidate.entry.expert}, fold {candidate.entry.fold}" for candidate in found]
+
+
+def _found(foundation: Foundation, tmp_path: Path) -> list[str]:
+    return [f"{one.entry.expert}, fold {one.entry.fold}" for one in _candidates(foundation, tmp_path)]
 
 
 def test_finished_experts_of_other_datasets_are_candidates(
@@ -101,10 +104,18 @@ def test_finished_experts_of_other_datasets_are_candidates(
     assert _found(foundation, tmp_path) == [f"{OTHER}, fold 1"]
 
 
+def test_a_card_that_cannot_be_read_is_left_out(
+    foundation: Foundation, finish: Finish, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish(OTHER)
+    (card,) = tmp_path.glob(f"results/**/{EXPERT_JSON}")
+    card.write_text("{}")
+    assert _found(foundation, tmp_path) == []
+    assert str(card) in caplog.text
+
+
 def _plan(raw: RawDataset, foundation: Foundation, tmp_path: Path, threshold: float) -> Plan:
-    candidates = find_candidates(
-        raw.name, foundation, results=tmp_path / "results", preprocessed=tmp_path / "preprocessed"
-    )
+    candidates = _candidates(foundation, tmp_path)
     plan = make_plan(
         raw,
         take_fingerprint(raw, workers=1),
@@ -162,9 +173,7 @@ def test_who_may_have_seen_the_patients_is_said(
     folder = tmp_path / "preprocessed" / "Dataset009_Others"
     folder.mkdir(parents=True)
     SPLITS.save(folder / SPLITS_JSON)
-    candidates = find_candidates(
-        raw.name, foundation, results=tmp_path / "results", preprocessed=tmp_path / "preprocessed"
-    )
+    candidates = _candidates(foundation, tmp_path)
     card = foundation.card.model_copy(update={"trained_on": ("Dataset100_things: one, two",)})
     remarks = remarks_on(raw, Foundation(folder=foundation.folder, card=card), candidates)
     assert remarks == (
@@ -185,3 +194,13 @@ def test_a_plan_edited_to_an_unknown_expert_is_refused(
     edited = plan.model_copy(update={"classes": {"one": misspelt}})
     with pytest.raises(ArtefactError, match=rf"no candidate expert. Did you mean '{OTHER}'"):
         check_plan(edited, raw, foundation, SPLITS, raw_digest=plan.raw_digest)
+
+
+def test_an_expert_whose_weights_were_changed_is_refused(
+    raw: RawDataset, foundation: Foundation, finish: Finish, tmp_path: Path
+) -> None:
+    finish(OTHER)
+    (weights,) = tmp_path.glob(f"results/**/{EXPERT_WEIGHTS}")
+    weights.write_bytes(b"changed")
+    with pytest.raises(ArtefactError, match="was changed or belongs to something else"):
+        _plan(raw, foundation, tmp_path, threshold=1.0)
