@@ -220,7 +220,7 @@ class Mixture:
             candidates = list(range(len(self.experts)))
         if not candidates or not self.gates or self.card is None:
             return Routing(confidences={GENERAL: 1.0}, chosen={})
-        description = describe(self.foundation, self.experts, case, clicks, candidates)
+        description = describe(self.foundation, self.experts, case, [clicks], candidates)
         with torch.inference_mode():
             each = [gate.confidences(description, candidates)[0] for gate in self.gates]
         mean = torch.stack(each).mean(dim=0).tolist()

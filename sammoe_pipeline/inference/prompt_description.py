@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,12 +12,16 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import Configuration, MixtureExpert
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.model.prompt_features import num_prompt_features, prompt_features
 from sammoe_pipeline.training.interaction import click_tensors
+
+_TOGETHER = 8
 
 
 def gate_configurations(
@@ -74,46 +79,68 @@ def describe(
     foundation: Foundation,
     experts: Sequence[MixtureExpert],
     case: EncodedCase,
-    clicks: Sequence[Click],
+    prompts: Sequence[Sequence[Click]],
     candidates: Sequence[int],
 ) -> Tensor:
-    """Describes a prompt in native and in the configurations of some experts.
+    """Describes prompts in native and in the configurations of some experts, decoding several windows at a time.
 
     Args:
         foundation: gives the native configuration.
         experts: all experts of the mixture.
         case: the image.
-        clicks: in canonical voxels; the window is centred on the first, and every positive one within it is read.
+        prompts: the clicks of each, in canonical voxels; the window is centred on the first positive one, and every
+            positive one within it is read.
         candidates: indices of experts whose configurations are needed; the others' rows stay zero.
 
     Returns:
-        (1, K, F).
+        (B, K, F).
     """
     configurations, indices = gate_configurations(foundation, experts)
-    needed = {0, *(indices[candidate] for candidate in candidates)}
-    rows: dict[int, Tensor] = {}
-    for index in needed:
-        rows[index] = _describe_in(case, clicks, configurations[index])
-    empty = torch.zeros_like(rows[0])
-    return torch.stack([rows.get(index, empty) for index in range(len(configurations))], dim=1)
+    needed = sorted({0, *(indices[candidate] for candidate in candidates)})
+    shown = [_Shown.of(case, clicks, configurations[index]) for clicks in prompts for index in needed]
+    found: dict[int, Tensor] = {}
+    for together in _alike([len(one.clicks) for one in shown]):
+        found |= dict(zip(together, _features([shown[index] for index in together]), strict=True))
+    rows = torch.stack([found[index] for index in range(len(shown))])
+    description = rows.new_zeros(len(prompts), len(configurations), rows.shape[1])
+    description[:, needed] = rows.reshape(len(prompts), len(needed), -1)
+    return description
 
 
-def _describe_in(case: EncodedCase, clicks: Sequence[Click], configuration: Configuration) -> Tensor:
-    encoded = case.at(configuration)
-    local = [case.image.click_in_configuration(click, configuration) for click in clicks if click.positive]
-    start = encoded.window_around(local[0].position)
-    corner = np.array(start)
-    positions = [np.array(click.position) - corner for click in local]
-    inside = [p for p in positions if (p >= 0).all() and (p <= encoded.size - 1).all()]
-    shown = [Click(position=(float(p[0]), float(p[1]), float(p[2]))) for p in inside]
-    embedding = encoded.embedding(start)
+def _alike(counts: Sequence[int]) -> Iterator[list[int]]:
+    """Yields indices of prompts with equally many clicks, a few at a time: padding is a token, and would be heard."""
+    for count in set(counts):
+        members = [index for index, other in enumerate(counts) if other == count]
+        for first in range(0, len(members), _TOGETHER):
+            yield members[first : first + _TOGETHER]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A prompt in one configuration: the window around it, and its clicks in voxels of that window."""
+
+    image: EncodedImage
+    start: Shape
+    clicks: list[Click]
+
+    @classmethod
+    def of(cls, case: EncodedCase, clicks: Sequence[Click], configuration: Configuration) -> _Shown:
+        encoded = case.at(configuration)
+        local = [case.image.click_in_configuration(click, configuration) for click in clicks if click.positive]
+        start = encoded.window_around(local[0].position)
+        positions = [np.array(click.position) - np.array(start) for click in local]
+        inside = [p for p in positions if (p >= 0).all() and (p <= encoded.size - 1).all()]
+        return cls(encoded, start, [Click(position=(float(x), float(y), float(z))) for x, y, z in inside])
+
+
+def _features(shown: Sequence[_Shown]) -> Tensor:
+    """Returns (B, F)."""
+    model = shown[0].image.model
+    # Windows are embedded one by one, as answers need them: in a batch they would differ in the last bit.
+    embedding = torch.cat([one.image.embedding(one.start) for one in shown])
+    points, labels = click_tensors([one.clicks for one in shown], embedding.device)
     with torch.inference_mode():
-        points, labels = click_tensors([shown], embedding.device)
-        logits = encoded.model.decode(embedding, points, labels)
+        logits = model.decode(embedding, points, labels)
         return prompt_features(
-            embedding,
-            points,
-            logits,
-            context_channels=encoded.model.context_channels,
-            patch_size=encoded.size,
+            embedding, points, logits, context_channels=model.context_channels, patch_size=model.patch_size
         )

@@ -65,7 +65,12 @@ def _sampled(cells: Tensor, at: Tensor) -> Tensor:
 def _averaged(cells: Tensor, side: float) -> Tensor:
     """Averages over boxes whose side is a share of the window, at least three cells."""
     reach = max(1, round(cells.shape[-1] * side / 2))
-    return F.avg_pool3d(cells, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+    # One axis after another: the same averages for a fraction of the sums.
+    for axis in range(3):
+        reaches = [reach if other == axis else 0 for other in range(3)]
+        kernel = [2 * one + 1 for one in reaches]
+        cells = F.avg_pool3d(cells, kernel, stride=1, padding=reaches, count_include_pad=False)
+    return cells
 
 
 def _shape_of(soft: Tensor, logits: Tensor, share: Tensor, at: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from sammoe_pipeline.artefacts import MixtureExpert
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.inference.prompt_description import new_gate
+from sammoe_pipeline.inference.prompt_description import describe, new_gate
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
@@ -111,7 +112,11 @@ def _describe_all(
         prompts = prompts_of(
             member, cases, model=model, foundation=foundation, seed=seed, clicks=_CLICKS, off_task=True
         )
-        for prompt in tqdm(prompts, desc=f"Describing {member.planned.name}, fold {fold}", unit="prompt"):
-            descriptions.append(prompt.description(foundation, experts).cpu())
-            names.append(OFF_TASK if prompt.class_name == OFF_TASK else member.name_of(prompt.class_name))
+        with tqdm(desc=f"Describing {member.planned.name}, fold {fold}", unit="prompt") as bar:
+            for case, of_case in groupby(prompts, key=lambda prompt: prompt.case):
+                together = list(of_case)
+                clicks = [[prompt.click] for prompt in together]
+                descriptions.append(describe(foundation, experts, case, clicks, range(len(experts))).cpu())
+                names += [p.class_name if p.class_name == OFF_TASK else member.name_of(p.class_name) for p in together]
+                bar.update(len(together))
     return torch.cat(descriptions), names

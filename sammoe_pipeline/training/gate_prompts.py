@@ -8,14 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from sammoe_pipeline.artefacts import MixtureExpert
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.inference.prompt_description import describe
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_case import RawLabelledCase
@@ -65,10 +62,6 @@ class GatePrompt:
     class_name: str
     click: Click
     expert: int | None
-
-    def description(self, foundation: Foundation, experts: Sequence[MixtureExpert]) -> Tensor:
-        """Returns the prompt's description in every configuration, (1, K, F)."""
-        return describe(foundation, experts, self.case, [self.click], range(len(experts)))
 
     def dice_of(self, mask: NDArray[np.bool_]) -> float:
         """Returns the Dice of a mask (x, y, z) on the canonical grid with what the click means."""

@@ -113,11 +113,18 @@ def test_equal_configurations_are_one_whatever_their_names(nano_foundation: Foun
 
 
 def test_prompt_is_described_only_where_a_candidate_needs_it(case: EncodedCase, nano_foundation: Foundation) -> None:
-    both = describe(nano_foundation, EXPERTS, case, [CLICK], [0, 1])
-    native = describe(nano_foundation, EXPERTS, case, [CLICK], [0])
+    both = describe(nano_foundation, EXPERTS, case, [[CLICK]], [0, 1])
+    native = describe(nano_foundation, EXPERTS, case, [[CLICK]], [0])
     assert both.shape == native.shape == (1, 2, num_prompt_features(24, 0))
-    assert torch.equal(both[:, 0], native[:, 0])
+    torch.testing.assert_close(both[:, 0], native[:, 0], atol=1e-5, rtol=1e-4)
     assert both[:, 1].any() and not native[:, 1].any()
+
+
+def test_prompts_are_described_together_as_each_is_alone(case: EncodedCase, nano_foundation: Foundation) -> None:
+    prompts = [[CLICK], [Click(position=(2.0, 3.0, 4.0)), CLICK], [Click(position=(9.0, 3.0, 4.0))]]
+    together = describe(nano_foundation, EXPERTS, case, prompts, [0, 1])
+    alone = [describe(nano_foundation, EXPERTS, case, [prompt], [0, 1]) for prompt in prompts]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-3)
 
 
 def test_prompt_is_described_by_its_positive_clicks_in_the_window(model: SamMed3D, nano_foundation: Foundation) -> None:
@@ -126,7 +133,7 @@ def test_prompt_is_described_by_its_positive_clicks_in_the_window(model: SamMed3
     case = EncodedCase(volume, model=model, normalisation="equalised")
     first = Click(position=(8.0, 6.0, 6.0))
     alone, with_negative, with_far, with_near = (
-        describe(nano_foundation, (), case, [first, *more], [])
+        describe(nano_foundation, (), case, [[first, *more]], [])
         for more in (
             [],
             [Click(position=(9.0, 6.0, 6.0), positive=False)],
