@@ -25,7 +25,7 @@ from planning.expert_choice import (
     measure_decoders,
     worth_measuring,
 )
-from planning.tasks import group_into_tasks, shared_configuration, training_budget
+from planning.tasks import group_into_tasks, locator_budget, shared_configuration, training_settings
 from sammoe_pipeline.artefacts import (
     CandidateEvidence,
     ClassPlan,
@@ -105,6 +105,7 @@ def make_plan(
     tasks = group_into_tasks(
         {name: configuration for name, configuration in needy.items() if name not in serving},
         {name: measured.thickness_mm for name, measured in fingerprint.classes.items()},
+        {name: len(cases) for name, cases in cases_of.items()},
         raw.name,
         grouping,
     )
@@ -135,7 +136,8 @@ def make_plan(
         candidate_experts=tuple(candidate.entry for candidate in candidate_experts),
         remarks=remarks_on(raw, foundation, candidate_experts),
         locator_configuration=choose_locator_configuration(configurations, fingerprint, mask_size),
-        training=training_budget(tasks, {name: len(cases) for name, cases in cases_of.items()}, raw.labels),
+        locator_budget=locator_budget(len(splits.folds[0].train)),
+        training=training_settings(raw.labels),
         expert_threshold=expert_threshold,
         num_folds=len(splits.folds),
         seed=seed,

@@ -16,14 +16,13 @@ def plan_table(plan: Plan) -> str:
     lines += [f"  {name}: {chosen.reason}." for name, chosen in plan.classes.items()]
     lines += ["", f"Folds: {plan.num_folds}. The locator looks for all classes at {plan.locator_configuration}."]
     lines += [
-        f"Expert '{t.name}' at {t.configuration}, from {_decoder(t.start_from)}: {', '.join(t.classes)}."
+        f"Expert '{t.name}' at {t.configuration}, from {_decoder(t.start_from)}, {t.budget.iterations} iterations on "
+        f"{t.budget.views} views a fold: {', '.join(t.classes)}."
         for t in plan.tasks
     ]
     lines += [f"Note: {remark}." for remark in plan.remarks]
     if plan.tasks:
-        budget = plan.training
-        mirrored = "mirrored left to right" if budget.mirror_axes else "never mirrored"
-        lines.append(f"Each trains on {budget.views} views, {mirrored}, for {budget.iterations} iterations a fold.")
+        lines.append(f"Views are {'mirrored left to right' if plan.training.mirror_axes else 'never mirrored'}.")
     return "\n".join(lines) + "\n"
 
 

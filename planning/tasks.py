@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from planning.kinship import has_side
-from sammoe_pipeline.artefacts import ExpertTraining, Grouping, Task
+from sammoe_pipeline.artefacts import Budget, Grouping, Task, Training
 from sammoe_pipeline.foundations import NATIVE
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import LOCATOR, safe_name
@@ -14,8 +14,11 @@ from sammoe_pipeline.paths import LOCATOR, safe_name
 SCALE_RATIO = 3
 """Classes of one task differ in thickness by at most this factor."""
 VIEWS_PER_TARGET = 12
-FEWEST_VIEWS, MOST_VIEWS = 400, 3000
-FEWEST_ITERATIONS, MOST_ITERATIONS = 300, 1500
+LOCATOR_VIEWS_PER_CASE = 24
+FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 240, 400, 3000
+ITERATIONS_PER_VIEW = 0.75
+BATCH_SIZE = 8
+LEARNING_RATE = 1e-3
 
 
 def shared_configuration(configuration_of: Mapping[str, str]) -> str:
@@ -25,13 +28,18 @@ def shared_configuration(configuration_of: Mapping[str, str]) -> str:
 
 
 def group_into_tasks(
-    configuration_of: Mapping[str, str], thickness_mm: Mapping[str, float], dataset: str, grouping: Grouping
+    configuration_of: Mapping[str, str],
+    thickness_mm: Mapping[str, float],
+    train_cases: Mapping[str, int],
+    dataset: str,
+    grouping: Grouping,
 ) -> tuple[Task, ...]:
     """Groups classes into tasks.
 
     Args:
         configuration_of: configuration of each class that needs an expert, in the dataset's order of classes.
         thickness_mm: of each class.
+        train_cases: by class, cases of one fold's `train` that have it.
         dataset: folder name, such as `Dataset004_Hippocampus`.
         grouping: how many share an expert; only classes of one configuration can.
     """
@@ -46,7 +54,15 @@ def group_into_tasks(
             groups = [members] if grouping == "one" else _by_scale(members, thickness_mm)
         for group in groups:
             name = _unique(group[0] if len(group) == 1 else f"{short}_{configuration}", taken)
-            tasks.append(Task(name=name, classes=tuple(group), configuration=configuration, start_from=GENERAL))
+            tasks.append(
+                Task(
+                    name=name,
+                    classes=tuple(group),
+                    configuration=configuration,
+                    start_from=GENERAL,
+                    budget=task_budget(sum(train_cases[member] for member in group)),
+                )
+            )
     return tuple(tasks)
 
 
@@ -71,25 +87,41 @@ def _unique(words: str, taken: set[str]) -> str:
     return name
 
 
-def training_budget(tasks: Iterable[Task], train_cases: Mapping[str, int], classes: Iterable[str]) -> ExpertTraining:
-    """Sets how long experts train, by the number of targets that the largest task has.
+def task_budget(targets: int) -> Budget:
+    """Sets how long an expert trains.
+
+    Args:
+        targets: pairs of a class of the task and a case of one fold's `train` that has it.
+    """
+    return _budget(VIEWS_PER_TARGET * targets, FEWEST_VIEWS)
+
+
+def locator_budget(cases: int) -> Budget:
+    """Sets how long a locator trains, which learns all classes of a window at once.
+
+    Args:
+        cases: of one fold's `train`.
+    """
+    return _budget(LOCATOR_VIEWS_PER_CASE * cases, FEWEST_LOCATOR_VIEWS)
+
+
+def _budget(wanted: int, fewest: int) -> Budget:
+    views = min(max(wanted, fewest), MOST_VIEWS)
+    return Budget(views=views, iterations=round(ITERATIONS_PER_VIEW * views))
+
+
+def training_settings(classes: Iterable[str]) -> Training:
+    """Returns what all experts of a dataset have in common.
 
     Views are mirrored left to right only where no class has a side, and never along the other axes, which would turn a
     patient upside down or back to front.
 
     Args:
-        tasks: to train.
-        train_cases: by class, cases of one fold's `train` that have it.
         classes: names of all classes of the dataset.
     """
-    targets = max((sum(train_cases[name] for name in task.classes) for task in tasks), default=0)
-    views = min(max(VIEWS_PER_TARGET * targets, FEWEST_VIEWS), MOST_VIEWS)
-    return ExpertTraining(
-        views=views,
-        # With 8 views a step each one is seen at least four times.
-        iterations=min(max(views // 2, FEWEST_ITERATIONS), MOST_ITERATIONS),
-        batch_size=8,
-        learning_rate=1e-3,
+    return Training(
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
         interactions=2,
         mirror_axes=() if any(has_side(name) for name in classes) else (0,),
     )

@@ -254,6 +254,15 @@ class ClassPlan(Record):
     """Mean Dice at one click of each candidate expert in the chosen configuration, on the same cases."""
 
 
+class Budget(Record):
+    """How long something is trained."""
+
+    views: int
+    """Embedded views a fold."""
+    iterations: int
+    """Optimiser steps."""
+
+
 class Task(Record):
     """The classes that one expert serves, in one configuration."""
 
@@ -265,6 +274,8 @@ class Task(Record):
     """Configuration that the expert is finetuned in."""
     start_from: str
     """Decoder that finetuning starts from, the best of those that were tried: "general", or `DatasetXXX_Name/task`."""
+    budget: Budget
+    """Of its expert, by the number of its targets."""
 
 
 Grouping = Literal["by_scale", "one_each", "one"]
@@ -281,13 +292,9 @@ class CandidateExpert(Record):
     """Of that fold's weights."""
 
 
-class ExpertTraining(Record):
-    """Budget of one expert."""
+class Training(Record):
+    """How all experts of a dataset are trained, and its locator."""
 
-    views: int
-    """Embedded views a fold, cached."""
-    iterations: int
-    """Optimiser steps."""
     batch_size: int
     """Views a step."""
     learning_rate: float
@@ -321,8 +328,10 @@ class Plan(Artefact):
     """What to know before the evidence is believed."""
     locator_configuration: str
     """Configuration in which the locator looks for all classes."""
-    training: ExpertTraining
-    """Budget of each expert and of the locator."""
+    locator_budget: Budget
+    """Of the locator, by the number of cases."""
+    training: Training
+    """What all experts and the locator have in common."""
     expert_threshold: float
     """A class with at least this Dice by the general expert, or else by a candidate expert, needs no new one."""
     num_folds: int

@@ -114,6 +114,7 @@ class PlannedDataset:
             "targets": {name: plan.classes[name].target for name in task.classes} if task else None,
             "configuration": configuration.model_dump(),
             "training": plan.training.model_dump(),
+            "budget": None if task else plan.locator_budget.model_dump(),
             "split": self.fold(fold).model_dump(),
             "seed": plan.seed,
         }

@@ -125,7 +125,7 @@ MakeWorkspace = Callable[..., Workspace]
 @pytest.fixture(scope="session")
 def make_workspace(tmp_path_factory: pytest.TempPathFactory, nano_foundation: Foundation) -> MakeWorkspace:
     """Returns a function that writes a raw dataset, prepares it and writes a plan in native configuration."""
-    from sammoe_pipeline.artefacts import ClassPlan, ExpertTraining, FoldSplit, Plan, Splits, Task
+    from sammoe_pipeline.artefacts import Budget, ClassPlan, FoldSplit, Plan, Splits, Task, Training
     from sammoe_pipeline.image_io import Volume, write_volume
     from sammoe_pipeline.paths import Folders, PreprocessedDataset
     from sammoe_pipeline.planned_dataset import PlannedDataset
@@ -176,7 +176,8 @@ def make_workspace(tmp_path_factory: pytest.TempPathFactory, nano_foundation: Fo
         prepare_dataset(raw, paths, [nano_foundation.native], workers=1)
         paths.dataset_json.write_text(json.dumps(content))
         served = tuple(c for c in raw.labels if c not in general)
-        task = Task(name="boxes", classes=served, configuration="native", start_from="general")
+        budget = Budget(views=8, iterations=6)
+        task = Task(name="boxes", classes=served, configuration="native", start_from="general", budget=budget)
         Plan(
             dataset=name,
             foundation=nano_foundation.card.name,
@@ -194,9 +195,8 @@ def make_workspace(tmp_path_factory: pytest.TempPathFactory, nano_foundation: Fo
             },
             tasks=(task,) if served else (),
             locator_configuration="native",
-            training=ExpertTraining(
-                views=8, iterations=6, batch_size=2, learning_rate=1e-3, interactions=2, mirror_axes=(0,)
-            ),
+            locator_budget=budget,
+            training=Training(batch_size=2, learning_rate=1e-3, interactions=2, mirror_axes=(0,)),
             expert_threshold=0.9,
             num_folds=max(1, len(folds)),
             seed=0,

@@ -111,7 +111,7 @@ def train_expert(
     training, calibration = _embed(planned, task, fold, model, foundation, device)
     state = _setup(decoder, planned, task, fold, folder)
     general_dice = _dice_by_class(model, None, calibration, device)
-    _fit(state, model, training, calibration, planned, _seed(planned, task, fold), folder, device)
+    _fit(state, model, training, calibration, planned, task, fold, folder, device)
     return _finish(state, model, calibration, general_dice, planned, task, fold, foundation, folder, device)
 
 
@@ -139,9 +139,7 @@ def _embed(
     learnt = views_of(split.train, 1)
     for name in learnt.missing:
         logger.warning("%s, fold %d: no training case has '%s'; its expert cannot learn it", planned.name, fold, name)
-    training = embed_views(
-        model, learnt.training_view, planned.plan.training.views, device=device, description="Embedding views"
-    )
+    training = embed_views(model, learnt.training_view, task.budget.views, device=device, description="Embedding views")
     plain = views_of(split.calibration, 2).plain_views(per_target=2, limit=_CALIBRATION_VIEWS)
     calibration = embed_views(
         model, plain.__getitem__, len(plain), device=device, description="Embedding calibration views"
@@ -172,7 +170,7 @@ def _setup(decoder: MaskDecoder, planned: PlannedDataset, task: Task, fold: int,
     )
     if (folder / CHECKPOINT).is_file():
         if state.restore(folder / CHECKPOINT):
-            logger.info("Continuing at iteration %d of %d", state.iteration, planned.plan.training.iterations)
+            logger.info("Continuing at iteration %d of %d", state.iteration, task.budget.iterations)
         else:
             logger.warning("%s was made by another plan, split or foundation; starting again", folder / CHECKPOINT)
     return state
@@ -184,23 +182,26 @@ def _fit(
     training: EmbeddedViews,
     calibration: EmbeddedViews,
     planned: PlannedDataset,
-    seed: tuple[int, ...],
+    task: Task,
+    fold: int,
     folder: Path,
     device: str,
 ) -> None:
     from tqdm import tqdm
 
-    budget = planned.plan.training
+    settings, iterations, seed = planned.plan.training, task.budget.iterations, _seed(planned, task, fold)
     loss_of = MaskLoss()
-    check_every = max(1, budget.iterations // _CHECKS)
+    check_every = max(1, iterations // _CHECKS)
     began = time.monotonic() - state.seconds
     losses: list[float] = []
-    bar = tqdm(total=budget.iterations, initial=state.iteration, desc=f"Training {folder.parent.name} {folder.name}")
-    while state.iteration < budget.iterations:
+    bar = tqdm(total=iterations, initial=state.iteration, desc=f"Training {folder.parent.name} {folder.name}")
+    while state.iteration < iterations:
         rng = np.random.default_rng([*seed, 3, state.iteration])
         for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate_at(state.iteration, budget.iterations, budget.learning_rate)
-        loss = _batch_loss(state.decoder, model, training, rng, budget.batch_size, budget.interactions, loss_of, device)
+            group["lr"] = learning_rate_at(state.iteration, iterations, settings.learning_rate)
+        loss = _batch_loss(
+            state.decoder, model, training, rng, settings.batch_size, settings.interactions, loss_of, device
+        )
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"The loss is {loss.item()} at iteration {state.iteration}. Lower training.learning_rate in "
@@ -213,7 +214,7 @@ def _fit(
         state.iteration += 1
         losses.append(loss.item())
         bar.update()
-        if state.iteration % check_every == 0 or state.iteration == budget.iterations:
+        if state.iteration % check_every == 0 or state.iteration == iterations:
             dice = _dice_by_class(model, state.decoder, calibration, device)
             mean = float(np.mean(list(dice.values())))
             if mean > state.best_dice:
@@ -297,7 +298,7 @@ def _finish(
 
     if state.best_weights is None:
         raise TrainingError(
-            f"{folder}: no optimiser step was taken. Raise training.iterations in {planned.paths.plan}."
+            f"{folder}: no optimiser step was taken. Raise budget.iterations of the task in {planned.paths.plan}."
         )
     state.decoder.load_state_dict(state.best_weights)
     weights = {name: value.cpu().contiguous() for name, value in state.best_weights.items()}

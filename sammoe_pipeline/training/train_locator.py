@@ -91,7 +91,7 @@ def _embed_windows(
     cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
     normalise = NORMALISATIONS[foundation.card.normalisation]
     embeddings, targets, valid = [], [], []
-    count = planned.plan.training.views
+    count = planned.plan.locator_budget.views
     for first in tqdm(
         range(0, count, _ENCODED_TOGETHER), desc="Embedding locator views", unit_scale=_ENCODED_TOGETHER, unit="view"
     ):
@@ -132,15 +132,15 @@ def _fit(
 ) -> Locator:
     from tqdm import tqdm
 
-    budget = planned.plan.training
+    iterations, batch_size = planned.plan.locator_budget.iterations, planned.plan.training.batch_size
     torch.manual_seed(planned.plan.seed)
     locator = new_locator(model, num_classes).to(device)
     optimiser = make_optimiser(locator, _LEARNING_RATE)
     loss_of = MaskLoss()
-    for iteration in (bar := tqdm(range(budget.iterations), desc=f"Training locator of {planned.name}")):
-        chosen = np.random.default_rng([*seed, iteration]).integers(len(windows.valid), size=budget.batch_size).tolist()
+    for iteration in (bar := tqdm(range(iterations), desc=f"Training locator of {planned.name}")):
+        chosen = np.random.default_rng([*seed, iteration]).integers(len(windows.valid), size=batch_size).tolist()
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate_at(iteration, budget.iterations, _LEARNING_RATE)
+            group["lr"] = learning_rate_at(iteration, iterations, _LEARNING_RATE)
         logits = locator(windows.embeddings[chosen].float().to(device))
         loss = loss_of(logits, windows.targets[chosen].to(device), windows.valid[chosen].to(device))
         if not torch.isfinite(loss):
@@ -204,7 +204,7 @@ def _finish(
         recipe=planned.recipe(fold),
         sha256=sha256_of(folder / LOCATOR_WEIGHTS),
         thresholds=thresholds,
-        iterations=planned.plan.training.iterations,
+        iterations=planned.plan.locator_budget.iterations,
         seconds=time.monotonic() - began,
         provenance=provenance(seed=planned.plan.seed, device=device, threads=torch.get_num_threads()),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from planning.cli import main as plan_and_preprocess
-from sammoe_pipeline.artefacts import Plan
+from sammoe_pipeline.artefacts import Budget, Plan
 from sammoe_pipeline.image_io import Volume, write_volume
 
 DATASET = "Dataset007_Things"
@@ -68,8 +68,13 @@ def write_raw(folder: Path, cases: int = 6) -> None:
 def shorten(path: Path) -> None:
     """Edits a plan as a user may: native configuration, few views and iterations, one task of both classes."""
     plan = Plan.load(path)
-    training = plan.training.model_copy(update={"views": 16, "iterations": 4, "batch_size": 2, "interactions": 2})
-    plan.model_copy(update={"training": training}).save(path)
+    budget = Budget(views=16, iterations=4)
+    changed = {
+        "tasks": tuple(task.model_copy(update={"budget": budget}) for task in plan.tasks),
+        "locator_budget": budget,
+        "training": plan.training.model_copy(update={"batch_size": 2, "interactions": 2}),
+    }
+    plan.model_copy(update=changed).save(path)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.raw_dataset import RawDataset, read_raw_dataset
 
 MakeRaw = Callable[..., Path]
+BUDGET = {"views": 300, "iterations": 400}
 SPLITS = Splits(folds=(FoldSplit(train=("case_0", "case_3"), calibration=("case_1",), val=("case_2",)),))
 
 
@@ -93,6 +94,16 @@ def test_a_class_that_the_general_expert_masters_needs_no_expert(raw: RawDataset
     assert "general expert" in plan_table(plan)
 
 
+def _task(configuration: str) -> dict[str, object]:
+    return {
+        "name": "task",
+        "classes": ["block_left"],
+        "configuration": configuration,
+        "start_from": "general",
+        "budget": BUDGET,
+    }
+
+
 def small_plan(**changes: Any) -> Plan:
     content: dict[str, Any] = {
         "dataset": "Dataset007_Things",
@@ -103,18 +114,10 @@ def small_plan(**changes: Any) -> Plan:
             name: {"configuration": "native", "target": "class", "task": task, "reason": "", "evidence": {}}
             for name, task in (("block_left", "task"), ("cord", None), ("nothing", None))
         },
-        "tasks": [
-            {"name": "task", "classes": ["block_left"], "configuration": "native", "start_from": "general"},
-        ],
+        "tasks": [_task("native")],
         "locator_configuration": "native",
-        "training": {
-            "views": 400,
-            "iterations": 400,
-            "batch_size": 8,
-            "learning_rate": 1e-3,
-            "interactions": 2,
-            "mirror_axes": [],
-        },
+        "locator_budget": BUDGET,
+        "training": {"batch_size": 8, "learning_rate": 1e-3, "interactions": 2, "mirror_axes": []},
         "expert_threshold": 0.8,
         "num_folds": 1,
         "seed": 0,
@@ -149,7 +152,7 @@ def test_a_class_must_share_its_tasks_configuration(raw: RawDataset, foundation:
     plan = small_plan(
         foundation_sha256=foundation.card.sha256,
         configurations={"native": {"name": "native", "spacing_mm": 3.0, "patch_size": 48}, "1mm": configuration},
-        tasks=[{"name": "task", "classes": ["block_left"], "configuration": "1mm", "start_from": "general"}],
+        tasks=[_task("1mm")],
     )
     with pytest.raises(ArtefactError, match=r"classes.block_left.configuration is native, that of its task 1mm"):
         check_plan(plan, raw, foundation, SPLITS, raw_digest="digest")

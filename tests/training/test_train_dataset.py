@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sammoe_pipeline.artefacts import Budget
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.paths import CHECKPOINT, EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, Results
@@ -88,9 +89,20 @@ def _other_split(planned: PlannedDataset) -> PlannedDataset:
     return replace(planned, splits=planned.splits.model_copy(update={"folds": (first, *others)}))
 
 
-def _other_budget(planned: PlannedDataset) -> PlannedDataset:
-    training = planned.plan.training.model_copy(update={"iterations": 7})
+def _other_settings(planned: PlannedDataset) -> PlannedDataset:
+    training = planned.plan.training.model_copy(update={"batch_size": 3})
     return replace(planned, plan=planned.plan.model_copy(update={"training": training}))
+
+
+def _other_budget_of_the_expert(planned: PlannedDataset) -> PlannedDataset:
+    (task,) = planned.plan.tasks
+    task = task.model_copy(update={"budget": Budget(views=8, iterations=7)})
+    return replace(planned, plan=planned.plan.model_copy(update={"tasks": (task,)}))
+
+
+def _other_budget_of_the_locator(planned: PlannedDataset) -> PlannedDataset:
+    budget = Budget(views=8, iterations=7)
+    return replace(planned, plan=planned.plan.model_copy(update={"locator_budget": budget}))
 
 
 def _other_foundation(planned: PlannedDataset) -> PlannedDataset:
@@ -101,7 +113,9 @@ def _other_foundation(planned: PlannedDataset) -> PlannedDataset:
     ("change", "expected"),
     [
         (_other_split, [("boxes", 0), ("locator", 0)]),
-        (_other_budget, [("boxes", 0), ("boxes", 1), ("locator", 0), ("locator", 1)]),
+        (_other_settings, [("boxes", 0), ("boxes", 1), ("locator", 0), ("locator", 1)]),
+        (_other_budget_of_the_expert, [("boxes", 0), ("boxes", 1)]),
+        (_other_budget_of_the_locator, [("locator", 0), ("locator", 1)]),
         (_other_foundation, [("boxes", 0), ("boxes", 1), ("locator", 0), ("locator", 1)]),
     ],
 )

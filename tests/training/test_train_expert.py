@@ -31,9 +31,14 @@ def _folder(workspace: Workspace, root: Path) -> Path:
     return places.expert_fold(workspace.planned.name, "boxes", 0)
 
 
-def _with(planned: PlannedDataset, **training: object) -> PlannedDataset:
+def _with(planned: PlannedDataset, *, iterations: int, **training: object) -> PlannedDataset:
     plan = planned.plan
-    return replace(planned, plan=plan.model_copy(update={"training": plan.training.model_copy(update=training)}))
+    budget = plan.tasks[0].budget.model_copy(update={"iterations": iterations})
+    changed = {
+        "tasks": (plan.tasks[0].model_copy(update={"budget": budget}),),
+        "training": plan.training.model_copy(update=training),
+    }
+    return replace(planned, plan=plan.model_copy(update=changed))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +173,7 @@ def test_loss_that_is_not_finite_ends_the_training(
 
 
 def test_plan_without_iterations_is_an_error(workspace: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"Raise training\.iterations"):
+    with pytest.raises(TrainingError, match=r"Raise budget\.iterations"):
         _train(workspace, tmp_path / "expert", _with(workspace.planned, iterations=0))
 
 

@@ -62,9 +62,13 @@ def test_class_counts_as_present_from_half_its_lowest_peak_in_calibration_cases(
         assert min(peaks) < 0.999 * max(peaks)
 
 
-def _train(workspace: Workspace, folder: Path, **training: int) -> LocatorCard:
+def _train(workspace: Workspace, folder: Path, *, batch_size: int = 2, **budget: int) -> LocatorCard:
     plan = workspace.planned.plan
-    plan = plan.model_copy(update={"training": plan.training.model_copy(update=training)})
+    changed = {
+        "locator_budget": plan.locator_budget.model_copy(update=budget),
+        "training": plan.training.model_copy(update={"batch_size": batch_size}),
+    }
+    plan = plan.model_copy(update=changed)
     return train_locator(
         replace(workspace.planned, plan=plan), 0, foundation=workspace.foundation, folder=folder, device="cpu"
     )
