@@ -189,6 +189,25 @@ def evidence_of(ceilings: Mapping[str, float], dice: Mapping[str, Sequence[float
     }
 
 
+def pool_evidence(
+    one: Mapping[str, CandidateEvidence], other: Mapping[str, CandidateEvidence]
+) -> dict[str, CandidateEvidence]:
+    """Returns the evidence of two classes together, for the candidates that both have, in the order of the first."""
+    pooled = {}
+    for name in one:
+        if name not in other:
+            continue
+        a, b = one[name], other[name]
+        measured = a.dice is not None and b.dice is not None
+        dice = (*a.dice_by_case, *b.dice_by_case) if measured else ()
+        pooled[name] = CandidateEvidence(
+            ceiling=round((a.ceiling + b.ceiling) / 2, _DIGITS),
+            dice=round(mean(dice), _DIGITS) if dice else None,
+            dice_by_case=dice,
+        )
+    return pooled
+
+
 def choose_configuration(evidence: Mapping[str, CandidateEvidence], expert_threshold: float) -> tuple[str, str]:
     """Chooses the configuration of one class.
 

@@ -23,6 +23,7 @@ from planning.expert_choice import (
     choose_configuration,
     evidence_of,
     measure_decoders,
+    pool_evidence,
     worth_measuring,
 )
 from planning.tasks import group_into_tasks, locator_budget, shared_configuration, training_settings
@@ -88,11 +89,13 @@ def make_plan(
         device=device,
         workers=workers,
     )
-    choices = _choose_configurations(raw.class_order, fingerprint, evidence, expert_threshold)
+    of_both_sides = _pool_sides(fingerprint, evidence)
+    decisive = {**evidence, **of_both_sides}
+    choices = {name: choose_configuration(decisive[name], expert_threshold) for name in raw.labels}
     needy = {
         name: configuration
         for name, (configuration, _) in choices.items()
-        if fingerprint.classes[name].cases and not _is_mastered(evidence[name].get(configuration), expert_threshold)
+        if fingerprint.classes[name].cases and not _is_mastered(decisive[name].get(configuration), expert_threshold)
     }
     if grouping == "one":
         shared = shared_configuration(needy)
@@ -116,12 +119,13 @@ def make_plan(
             configuration=configuration,
             target=targets[name],
             task=task_of.get(name),
-            reason=f"{_why_expert(found, task_of.get(name), by_expert.get(name, {}), expert_threshold)}; {why}",
+            reason=f"{_why_expert(found, task_of.get(name), by_expert.get(name, {}), expert_threshold)}; {why}"
+            + (f" (both sides together, with {fingerprint.classes[name].partner})" if name in of_both_sides else ""),
             evidence=evidence[name],
             experts=by_expert.get(name, {}),
         )
         for name, (configuration, why) in choices.items()
-        for found in [evidence[name].get(configuration)]
+        for found in [decisive[name].get(configuration)]
     }
     used = {chosen.configuration for chosen in classes.values()}
     configurations = {name: candidate for name, candidate in candidates.items() if name in used}
@@ -255,23 +259,19 @@ def _dice_or_0(found: CandidateEvidence | None) -> float:
     return 0.0 if found is None or found.dice is None else found.dice
 
 
-def _choose_configurations(
-    names: Sequence[str],
-    fingerprint: DatasetFingerprint,
-    evidence: Mapping[str, Mapping[str, CandidateEvidence]],
-    expert_threshold: float,
-) -> dict[str, tuple[str, str]]:
-    """Chooses each class's configuration and says why; the second side of an organ follows the first."""
-    choices: dict[str, tuple[str, str]] = {}
-    for name in names:
-        partner = fingerprint.classes[name].partner
-        of_partner = choices[partner][0] if partner in choices else None
-        found = evidence[name].get(of_partner) if of_partner else None
-        if of_partner and found and found.dice is not None:
-            choices[name] = of_partner, f"{of_partner} as for its other side, {partner}"
-        else:
-            choices[name] = choose_configuration(evidence[name], expert_threshold)
-    return choices
+def _pool_sides(
+    fingerprint: DatasetFingerprint, evidence: Mapping[str, Mapping[str, CandidateEvidence]]
+) -> dict[str, dict[str, CandidateEvidence]]:
+    """Returns the evidence of both sides together, for each class that is a side of an organ and was measured.
+
+    The sides are so much alike that what tells them apart in a few cases is chance.
+    """
+    pooled = {
+        name: pool_evidence(own, evidence[partner])
+        for name, own in evidence.items()
+        if (partner := fingerprint.classes[name].partner) is not None
+    }
+    return {name: both for name, both in pooled.items() if any(found.dice is not None for found in both.values())}
 
 
 def _is_mastered(found: CandidateEvidence | None, threshold: float) -> bool:

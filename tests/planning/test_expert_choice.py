@@ -14,6 +14,7 @@ from planning.expert_choice import (
     choose_configuration,
     evidence_of,
     measure_decoders,
+    pool_evidence,
     worth_measuring,
 )
 from sammoe_pipeline.artefacts import CandidateEvidence
@@ -85,6 +86,15 @@ def test_evidence_is_the_mean_over_targets() -> None:
     found = evidence_of({"native": 0.9, "fine": 0.95}, {"native": [0.2, 0.4]})
     assert found["native"] == CandidateEvidence(ceiling=0.9, dice=0.3, dice_by_case=(0.2, 0.4))
     assert found["fine"] == CandidateEvidence(ceiling=0.95, dice=None, dice_by_case=())
+
+
+def test_pooled_evidence_holds_the_cases_of_both_where_both_were_measured() -> None:
+    left = evidence(native=(0.9, (0.2, 0.4)), fine=(0.95, ()), finer=(1.0, (0.5, 0.7)))
+    right = evidence(native=(0.8, (0.6, 0.8)), fine=(0.85, (0.9,)))
+    pooled = pool_evidence(left, right)
+    assert list(pooled) == ["native", "fine"]
+    assert pooled["native"] == CandidateEvidence(ceiling=0.85, dice=0.5, dice_by_case=(0.2, 0.4, 0.6, 0.8))
+    assert pooled["fine"] == CandidateEvidence(ceiling=0.9, dice=None, dice_by_case=())
 
 
 @pytest.fixture

@@ -82,8 +82,9 @@ def test_both_sides_of_an_organ_share_a_configuration(make_raw: MakeRaw, foundat
     cases = {f"case_{index}": label for index in range(4)}
     plan = plan_for(read_raw_dataset(make_raw(cases, {"ear_left": 1, "ear_right": 2}, spacing_mm=1.0)), foundation)
     left, right = plan.classes["ear_left"], plan.classes["ear_right"]
-    assert left.configuration == right.configuration
-    assert right.reason.endswith(f"{left.configuration} as for its other side, ear_left")
+    assert (left.configuration, left.task) == (right.configuration, right.task)
+    assert left.reason.replace("ear_right", "ear_left") == right.reason
+    assert right.reason.endswith("(both sides together, with ear_left)")
 
 
 def test_a_class_that_the_general_expert_masters_needs_no_expert(raw: RawDataset, foundation: Foundation) -> None:
