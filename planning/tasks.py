@@ -13,11 +13,13 @@ from sammoe_pipeline.paths import LOCATOR, safe_name
 
 SCALE_RATIO = 3
 """Classes of one task differ in thickness by at most this factor."""
-VIEWS_PER_TARGET = 12
-LOCATOR_VIEWS_PER_CASE = 24
-FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 240, 400, 3000
-ITERATIONS_PER_VIEW = 0.75
-BATCH_SIZE = 8
+VIEWS_PER_TARGET = 10
+LOCATOR_VIEWS_PER_CASE = 20
+FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 240, 320, 3000
+ITERATIONS_PER_VIEW = 1.25
+"""With four views a step, each view is seen five times."""
+BATCH_SIZE = 4
+"""On the phantoms, 400 steps of four views taught as much as 300 of eight, in two thirds of the time."""
 LEARNING_RATE = 1e-3
 
 

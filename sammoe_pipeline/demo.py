@@ -25,10 +25,10 @@ from sammoe_pipeline.paths import (
 
 DATASET_ID = 901
 DATASET_NAME = "Torso"
-NUM_CASES = 18
+NUM_CASES = 20
 NUM_TEST = 2
 SEED = 2026
-NUM_FOLDS = 3
+NUM_FOLDS = 4
 FOLD = "0"
 EXPERT_THRESHOLD = 0.6
 """What `tiny` does at least this well counts as one of its general skills: experts for the rest fit into minutes."""

@@ -21,8 +21,9 @@ from sammoe_pipeline.training.augmentation import augment
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, place_inside, random_matrix
 
 _ENCODED_TOGETHER = 8
-_SCALE = (0.8, 1.25)
-_ROTATION = 0.35
+_SCALE = (0.87, 1.15)
+_ROTATION = 0.2
+_CHANGE_OF_APPEARANCE = 0.5
 _JITTER = 1.0
 
 
@@ -164,7 +165,7 @@ class TaskViews:
         if self._planned.description.ignore is not None:
             valid &= labels != self._planned.description.ignore
         if augmented:
-            image = augment(image, rng)
+            image = augment(image, rng, strength=_CHANGE_OF_APPEARANCE)
         return View(
             image=self._normalise(image),
             target=torch.from_numpy(member),

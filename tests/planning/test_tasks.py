@@ -53,7 +53,7 @@ def test_sides_forbid_mirroring() -> None:
     assert training_settings(["spleen", "liver"]).mirror_axes == (0,)
 
 
-@pytest.mark.parametrize(("targets", "views", "iterations"), [(3, 240, 180), (60, 720, 540), (500, 3000, 2250)])
+@pytest.mark.parametrize(("targets", "views", "iterations"), [(3, 240, 300), (60, 600, 750), (500, 3000, 3750)])
 def test_an_experts_budget_grows_with_its_targets(targets: int, views: int, iterations: int) -> None:
     budget = task_budget(targets)
     assert (budget.views, budget.iterations) == (views, iterations)
@@ -67,6 +67,6 @@ def test_each_task_has_a_budget_of_its_own() -> None:
     assert [task.budget for task in tasks] == [task_budget(100), task_budget(100)]
 
 
-@pytest.mark.parametrize(("cases", "views"), [(3, 400), (60, 1440), (500, 3000)])
+@pytest.mark.parametrize(("cases", "views"), [(3, 320), (60, 1200), (500, 3000)])
 def test_a_locators_budget_grows_with_the_cases(cases: int, views: int) -> None:
     assert locator_budget(cases).views == views
