@@ -13,6 +13,7 @@ COMMANDS = {
     "sammoe_predict": "sammoe_pipeline.cli:predict",
     "sammoe_evaluate": "sammoe_pipeline.cli:evaluate",
     "sammoe_foundation": "sammoe_pipeline.cli_foundation:main",
+    "sammoe_experts": "sammoe_pipeline.cli_experts:main",
     "sammoe_demo": "sammoe_pipeline.demo:main",
 }
 

@@ -47,14 +47,29 @@ class Artefact(Record):
         """
         if not path.is_file():
             raise ArtefactError(f"{path} does not exist. Run the stage that writes it first.")
+        return cls.parse(path.read_bytes(), origin=str(path))
+
+    @classmethod
+    def parse(cls: type[A], content: bytes, *, origin: str) -> A:
+        """Checks an artefact that has been read already.
+
+        Args:
+            content: the JSON.
+            origin: where it comes from, for the message.
+
+        Raises:
+            ArtefactError: it breaks the schema, as in `load`.
+        """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(content)
         except ValidationError as error:
             faults = "\n".join(f"  - {_explain(cls, fault['loc'], fault['msg'])}" for fault in error.errors())
-            raise ArtefactError(f"{path} is not a valid {cls.__name__}:\n{faults}") from error
+            raise ArtefactError(f"{origin} is not a valid {cls.__name__}:\n{faults}") from error
 
 
 def _explain(model: type[BaseModel], location: tuple[int | str, ...], message: str) -> str:
+    if location == ("schema_version",):
+        return f"schema_version: {message}. It was written by another version of this pipeline: update the older one."
     where = ".".join(str(part) for part in location) or "the file"
     hint = did_you_mean(str(location[-1]), model.model_fields) if location and "Extra inputs" in message else ""
     return f"{where}: {message}.{hint}"

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sammoe_pipeline.cli_judge import add_judge_arguments, is_judging, judge_label_maps
-from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, positive_int, run_command
+from sammoe_pipeline.command import (
+    add_folder_arguments,
+    add_foundation_argument,
+    add_workers_argument,
+    next_command,
+    positive_int,
+    run_command,
+)
 from sammoe_pipeline.encoder_options import PRECISIONS, EncoderOptions
 
 if TYPE_CHECKING:
@@ -134,7 +141,7 @@ def train_expert(argv: list[str] | None = None) -> int:
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds, or all (default: all)")
     parser.add_argument("--task", nargs="+", metavar="NAME", help="tasks of the plan (default: all, and the locator)")
     parser.add_argument("--c", action="store_true", help="continue; an error if there is nothing to continue")
-    _add_foundation_argument(parser)
+    add_foundation_argument(parser)
     _add_device_argument(parser)
     add_folder_arguments(parser, only=("preprocessed", "results"))
     arguments = parser.parse_args(argv)
@@ -183,7 +190,7 @@ def train_gate(argv: list[str] | None = None) -> int:
         help="what general tasks may lose on the calibration cases, in Dice points of 100 (default: 0.1)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of clicks and initial weights (default: 0)")
-    _add_foundation_argument(parser)
+    add_foundation_argument(parser)
     _add_device_argument(parser)
     add_folder_arguments(parser)
     arguments = parser.parse_args(argv)
@@ -239,7 +246,7 @@ def predict(argv: list[str] | None = None) -> int:
         "--prompts", type=Path, metavar="PATH", help="clicks: a .json or .mrk.json, or a folder with one for each case"
     )
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds to average (default: all)")
-    _add_foundation_argument(parser)
+    add_foundation_argument(parser)
     _add_device_argument(parser)
     _add_encoder_arguments(parser)
     add_folder_arguments(parser, only=("results",))
@@ -305,7 +312,7 @@ def evaluate(argv: list[str] | None = None) -> int:
         help="numbers of clicks to report; 0 is the locator's prompt (default: 1)",
     )
     parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="draws of the clicks (default: 3)")
-    _add_foundation_argument(parser)
+    add_foundation_argument(parser)
     _add_device_argument(parser)
     _add_encoder_arguments(parser)
     add_folder_arguments(parser)
@@ -362,12 +369,6 @@ COMMANDS: dict[str, Callable[[list[str] | None], int]] = {
 
 def _parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=name, description=description, epilog=f"example: {example}")
-
-
-def _add_foundation_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--foundation", metavar="NAME", help="by name or folder (default: $sammoe_default_foundation, then tiny)"
-    )
 
 
 def _add_device_argument(parser: argparse.ArgumentParser) -> None:

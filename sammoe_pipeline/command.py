@@ -36,6 +36,13 @@ def add_folder_arguments(parser: argparse.ArgumentParser, *, only: tuple[str, ..
         parser.add_argument(f"--{name}", metavar="DIR", help=_FOLDERS[name])
 
 
+def add_foundation_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag `--foundation`."""
+    parser.add_argument(
+        "--foundation", metavar="NAME", help="by name or folder (default: $sammoe_default_foundation, then tiny)"
+    )
+
+
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
     """Adds the flag `-np`, read as `num_processes`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

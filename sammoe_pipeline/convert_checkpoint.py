@@ -60,7 +60,7 @@ def convert_checkpoint(
     except ValueError as error:
         raise UsageError(f"--builder: {error}") from error
     state = read_weights(path)
-    require_fit(state, model.state_dict(), path=path, builder=builder)
+    require_fit(state, model.state_dict(), path=path, network=f"builder '{builder}'")
     with atomic_folder(folder) as temporary:
         weights = temporary / FOUNDATION_WEIGHTS
         # A checkpoint may hold views of shared memory, which safetensors refuses.

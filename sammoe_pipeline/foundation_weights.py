@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 _LISTED = 8
 
 
-def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, path: Path, builder: str) -> None:
+def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, path: Path | str, network: str) -> None:
     """Refuses weights that are not exactly those of a network.
 
     Args:
         state: the weights.
         expected: the network's own, of which only names and shapes count.
         path: where the weights come from, for the message.
-        builder: the network's name, for the message.
+        network: what they should be weights of, for the message.
 
     Raises:
         ArtefactError: keys are missing, unknown or of another shape; the message lists them.
@@ -36,9 +36,7 @@ def require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, 
     kinds = [("missing", missing), ("unknown", extra), ("of another shape", misshapen)]
     faults = [f"  - {len(names)} {kind}: {_listed(names)}" for kind, names in kinds if names]
     if faults:
-        raise ArtefactError(
-            f"{path} does not fit builder '{builder}', which has {len(expected)} weights:\n" + "\n".join(faults)
-        )
+        raise ArtefactError(f"{path} does not fit {network}, which has {len(expected)} weights:\n" + "\n".join(faults))
 
 
 def _shape(value: Tensor) -> str:

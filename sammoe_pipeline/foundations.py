@@ -73,7 +73,7 @@ class Foundation:
         expected = model.state_dict()
         state = {name: value.float() for name, value in load_file(self.weights).items()}
         state = resize_tables(state, expected)
-        require_fit(state, expected, path=self.weights, builder=self.card.builder)
+        require_fit(state, expected, path=self.weights, network=f"builder '{self.card.builder}'")
         model.load_state_dict(state, strict=True, assign=True)
         model.requires_grad_(False).eval().to(device)
         encoder.apply(model)

@@ -33,6 +33,7 @@ CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.c
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
 REPORT_HTML = "report.html"
 PREDICTIONS_JSON = "predictions.json"
+MANIFEST_JSON = "manifest.json"
 
 _DATASET_NAME = re.compile(r"^Dataset(\d{3})_([A-Za-z0-9][A-Za-z0-9_\-]*)$")
 
@@ -108,9 +109,14 @@ def dataset_folder_name(dataset_id: int, name: str) -> str:
     if not 1 <= dataset_id <= 999:
         raise UsageError(f"-d {dataset_id}: dataset IDs go from 1 to 999.")
     folder = f"Dataset{dataset_id:03d}_{name}"
-    if not _DATASET_NAME.match(folder):
+    if not is_dataset_folder(folder):
         raise UsageError(f"-n {name!r}: a dataset name has letters, digits, '_' and '-' only and begins with no sign.")
     return folder
+
+
+def is_dataset_folder(name: str) -> bool:
+    """Tells whether a folder's name is that of a dataset, such as `Dataset004_Hippocampus`."""
+    return _DATASET_NAME.fullmatch(name) is not None
 
 
 def find_dataset(root: Path, dataset: int | str) -> str:
@@ -121,9 +127,7 @@ def find_dataset(root: Path, dataset: int | str) -> str:
         UsageError: two folders share the ID.
     """
     wanted = str(dataset).strip("'\" ")
-    known = (
-        sorted(p.name for p in root.iterdir() if p.is_dir() and _DATASET_NAME.match(p.name)) if root.is_dir() else []
-    )
+    known = sorted(p.name for p in root.iterdir() if p.is_dir() and is_dataset_folder(p.name)) if root.is_dir() else []
     if wanted.isdigit():
         found = [name for name in known if name.startswith(f"Dataset{int(wanted):03d}_")]
     else:

@@ -21,6 +21,7 @@ HELP_SECONDS = 0.3
 SUBCOMMANDS = {
     "sammoe_convert_dataset": (*FORMATS, *PHANTOMS),
     "sammoe_foundation": ("list", "download", "convert", "verify"),
+    "sammoe_experts": ("list", "show", "export", "install", "remove", "verify"),
 }
 _REPORT = """
 import sys, time

@@ -13,6 +13,7 @@ from sammoe_pipeline.paths import (
     find_dataset,
     find_folders,
     find_results,
+    is_dataset_folder,
     safe_name,
 )
 
@@ -189,3 +190,11 @@ def test_results_of_tasks_and_mixtures_do_not_meet(tmp_path: Path) -> None:
     assert results.expert_fold("Dataset004_H", "left kidney", 0) == tmp_path / "tiny/Dataset004_H/left_kidney/fold_0"
     assert results.locator_fold("Dataset004_H", 1) == tmp_path / "tiny/Dataset004_H/locator/fold_1"
     assert results.gate_fold("default", 2) == tmp_path / "tiny/mixtures/default/fold_2"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("Dataset004_Liver", True), ("Dataset4_Liver", False), ("Dataset004_Liver\n", False), ("Dataset004_../x", False)],
+)
+def test_folders_of_datasets_are_told_from_others(name: str, is_one: bool) -> None:
+    assert is_dataset_folder(name) is is_one

@@ -1,0 +1,1 @@
+"""Experts and mixtures as things to list, share as one file, install, remove and check."""
