@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from sammoe_pipeline.artefacts import (
 from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.routing import expert_key
+from sammoe_pipeline.packages.inventory import Expert, list_experts
 from sammoe_pipeline.paths import (
     EXPERT_JSON,
     EXPERT_WEIGHTS,
@@ -78,7 +79,11 @@ def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[
 def collect_members(
     planned: Sequence[PlannedDataset], folds: Sequence[int], places: Results
 ) -> tuple[tuple[MixtureExpert, ...], tuple[MixtureDataset, ...]]:
-    """Gathers experts and locators; those that are not finished are all named at once."""
+    """Gathers experts and locators; those that are not finished are all named at once.
+
+    An expert of another dataset that serves a member's class joins as its own card describes it, so that an expert that
+    was shared needs neither its dataset nor its plan.
+    """
     missing: list[str] = []
     experts, datasets = [], []
     for dataset in planned:
@@ -133,11 +138,8 @@ def collect_members(
                 locator_fold={str(fold): own for fold, own in serving.items()},
             )
         )
-    joined = {expert_key(expert.dataset, expert.task) for expert in experts}
-    absent = {key: dataset.name for dataset in planned for key in dataset.experts.values() if key not in joined}
-    if absent and not missing:
-        listed = "\n".join(f"  - {key}, which serves classes of {name}" for key, name in sorted(absent.items()))
-        raise ArtefactError(f"Not in the mixture:\n{listed}\nName the datasets of these experts after -d as well.")
+    if not missing:
+        experts += _foreign_experts(planned, {expert_key(e.dataset, e.task) for e in experts}, folds, places)
     if missing:
         raise ArtefactError(
             "Not finished:\n"
@@ -145,6 +147,40 @@ def collect_members(
             + "\nRun sammoe_train_expert for them, or choose finished folds with -f, or datasets with -d."
         )
     return tuple(experts), tuple(datasets)
+
+
+def _foreign_experts(
+    planned: Sequence[PlannedDataset], joined: Collection[str], folds: Sequence[int], places: Results
+) -> list[MixtureExpert]:
+    """Returns the experts of datasets outside the mixture that serve classes of its members, from their own cards.
+
+    Raises:
+        ArtefactError: one of them is not there any more.
+    """
+    wanted = {key: dataset.name for dataset in planned for key in dataset.experts.values() if key not in joined}
+    known = {expert.key: expert for expert in list_experts(places)} if wanted else {}
+    if absent := sorted(wanted.keys() - known.keys()):
+        raise ArtefactError(
+            "Not there:\n"
+            + "\n".join(f"  - {key}, which serves classes of {wanted[key]}" for key in absent)
+            + "\nTrain them or install them again (sammoe_experts install), or plan without them (--replan)."
+        )
+    return [_foreign_expert(known[key], folds, places) for key in sorted(wanted)]
+
+
+def _foreign_expert(expert: Expert, folds: Sequence[int], places: Results) -> MixtureExpert:
+    for weights, sha256 in expert.weights(places):
+        check_hash(weights, sha256)
+    serving = {str(fold): expert.cards[fold % len(expert.cards)] for fold in folds}
+    card = expert.cards[0]
+    return MixtureExpert(
+        dataset=card.dataset,
+        task=card.task,
+        classes=card.classes,
+        configuration=card.configuration,
+        sha256={fold: own.sha256 for fold, own in serving.items()},
+        expert_fold={fold: own.fold for fold, own in serving.items()},
+    )
 
 
 def _require_recipe(found: str, wanted: str, path: Path) -> None:

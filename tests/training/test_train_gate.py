@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sammoe_pipeline.artefacts import CalibrationPoint, LabelEntry, MixtureCard
+from sammoe_pipeline.artefacts import CalibrationPoint, ExpertCard, LabelEntry, MixtureCard
 from sammoe_pipeline.errors import ArtefactError, TrainingError
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import GENERAL
@@ -223,6 +223,32 @@ def test_expert_that_changes_meanwhile_spoils_the_mixture(copied: Workspace, mon
     with pytest.raises(ArtefactError, match="changed while the gate was trained"):
         _fit(copied, folds=[0])
     assert not (_mixture(copied) / MIXTURE_JSON).exists()
+
+
+def _served_by(workspace: Workspace, key: str) -> Workspace:
+    """Plans that another dataset's expert serves all classes."""
+    plan = workspace.planned.plan
+    classes = {name: chosen.model_copy(update={"task": key}) for name, chosen in plan.classes.items()}
+    plan = plan.model_copy(update={"classes": classes, "tasks": ()})
+    return replace(workspace, planned=replace(workspace.planned, plan=plan))
+
+
+def test_expert_of_another_dataset_joins_as_its_own_card_describes_it(copied: Workspace) -> None:
+    source, other = _expert(copied, 1), "Dataset003_Shared"
+    folder = Results(root=copied.folders.results, foundation="nano").expert_fold(other, "boxes", 1)
+    shutil.copytree(source, folder)
+    ExpertCard.load(source / EXPERT_JSON).model_copy(update={"dataset": other}).save(folder / EXPERT_JSON)
+    card = _fit(_served_by(copied, f"{other}/boxes"))
+    (expert,) = card.experts
+    assert (expert.dataset, expert.task, expert.expert_fold) == (other, "boxes", {"0": 1, "1": 1})
+    assert card.gate_classes[f"{other}/boxes"] == ("Dataset007_Boxes:near", "Dataset007_Boxes:far")
+    mixture = Mixture.load("default", foundation=copied.foundation, results=copied.folders.results, device="cpu")
+    assert mixture.expert_of("Dataset007_Boxes", "near") == f"{other}/boxes"
+
+
+def test_expert_of_another_dataset_that_is_gone_is_named(copied: Workspace) -> None:
+    with pytest.raises(ArtefactError, match=r"Dataset003_Gone/boxes, which serves classes of Dataset007_Boxes"):
+        _fit(_served_by(copied, "Dataset003_Gone/boxes"))
 
 
 def test_mixture_without_experts_is_the_general_expert(
