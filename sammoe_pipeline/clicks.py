@@ -6,6 +6,7 @@ deepest one, by distance to the border. A correcting click does the same in the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,34 @@ def component_at(mask: NDArray[np.bool_], click: Click) -> NDArray[np.bool_]:
     x, y, z = (round(value) for value in click.position)
     components = cc3d.connected_components(mask, connectivity=26)
     return np.asarray((components == components[x, y, z]) & mask[x, y, z])
+
+
+def connected_to(mask: NDArray[np.bool_], clicks: Sequence[Click], *, cell: int) -> NDArray[np.bool_]:
+    """Keeps of a mask what hangs together with a click on it; all of it where no click lies on it.
+
+    Args:
+        mask: (x, y, z).
+        clicks: in voxels of the mask; negative ones and those outside are not read.
+        cell: voxels a side of a cell. The mask counts cell by cell, so that parts less than a cell apart are one.
+    """
+    import cc3d
+
+    padded = np.pad(mask, [(0, -side % cell) for side in mask.shape])
+    x, y, z = (side // cell for side in padded.shape)
+    cells = padded.reshape(x, cell, y, cell, z, cell).any(axis=(1, 3, 5))
+    parts = cc3d.connected_components(cells, connectivity=26)
+    touched = set()
+    for click in clicks:
+        at = tuple(round(value) for value in click.position)
+        if click.positive and all(0 <= value < side for value, side in zip(at, mask.shape, strict=True)):
+            touched.add(int(parts[tuple(value // cell for value in at)]))
+    touched.discard(0)
+    if not touched:
+        return mask
+    kept = np.isin(parts, list(touched))
+    for axis, side in enumerate(mask.shape):
+        kept = np.repeat(kept, cell, axis=axis).take(range(side), axis=axis)
+    return np.asarray(kept & mask)
 
 
 def _draw(region: NDArray[np.bool_], positive: bool, rng: np.random.Generator) -> Click | None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sammoe_pipeline.clicks import Click, deep_voxels
+from sammoe_pipeline.clicks import Click, connected_to, deep_voxels
 from sammoe_pipeline.geometry import Shape, resample_region
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.model import MaskDecoder
@@ -97,8 +97,8 @@ def segment(
     Returns:
         Logits on the configuration's grid.
     """
-    canvas = _Canvas(encoded.shape, encoded.size)
     positives = [click for click in clicks if click.positive]
+    canvas = _Canvas(encoded.shape, encoded.size, positives, cell=encoded.size // encoded.model.mask_size)
     pending = [(click, True) for click in positives[:1]]
     centres: list[NDArray[np.float64]] = []
     windows: list[Shape] = []
@@ -116,7 +116,7 @@ def segment(
         if len(windows) == 1:
             # What was clicked on comes before where the mask leads.
             pending += [(click, True) for click in positives[1:] if not _inside(click, start, encoded.size)]
-        pending += [(click, False) for click in _exits(canvas.logits(start) > 0, start, encoded.shape)]
+        pending += [(click, False) for click in _exits(canvas.mask(start), start, encoded.shape)]
     return canvas.answer(tuple(windows))
 
 
@@ -159,9 +159,17 @@ def _exits(mask: Tensor, start: Shape, grid: Shape) -> list[Click]:
 
 
 class _Canvas:
-    """Weighted sum of the logits of overlapping windows, over the box that they cover: grids may be very large."""
+    """Weighted sum of the logits of overlapping windows, over the box that they cover: grids may be very large.
 
-    def __init__(self, grid: Shape, size: int) -> None:
+    Args:
+        grid: shape of the whole grid.
+        size: voxels a side of a window.
+        clicks: positive ones, in voxels of the grid, that the answer hangs together with.
+        cell: voxels a side of a cell of the decoder's mask; parts that are closer hang together.
+    """
+
+    def __init__(self, grid: Shape, size: int, clicks: Sequence[Click], *, cell: int) -> None:
+        self._clicks, self._cell = clicks, cell
         self._grid = np.array(grid, dtype=np.int64)
         self._size = size
         self._low = self._high = np.zeros(3, dtype=np.int64)
@@ -193,11 +201,11 @@ class _Canvas:
         self._sum[canvas] += (logits * self._tent)[window]
         self._weight[canvas] += self._tent[window]
 
-    def logits(self, start: Shape) -> Tensor:
-        """Returns the blended logits of a window, `OFF` outside the grid."""
+    def mask(self, start: Shape) -> Tensor:
+        """Returns the part in a window (x, y, z) of the mask that hangs together with a click."""
         canvas, window = self._boxes(start)
-        out = torch.full((self._size,) * 3, OFF)
-        out[window] = self._blended(canvas)
+        out = torch.zeros((self._size,) * 3, dtype=torch.bool)
+        out[window] = self._connected(self._logits() > 0)[canvas]
         return out
 
     def agrees(self, logits: Tensor, start: Shape) -> bool:
@@ -214,12 +222,20 @@ class _Canvas:
         high = np.minimum(np.max(windows, axis=0) + self._size, self._grid)
         x, y, z = (int(side) for side in low)
         grid = (int(self._grid[0]), int(self._grid[1]), int(self._grid[2]))
-        logits = self._blended(_box(low - self._low, high - self._low))
-        return Answer(logits=logits, start=(x, y, z), grid=grid, windows=windows)
+        logits = self._logits()
+        # What was found elsewhere speaks as strongly against itself now as it did for itself.
+        logits = torch.where((logits > 0) & ~self._connected(logits > 0), -logits, logits)
+        return Answer(
+            logits=logits[_box(low - self._low, high - self._low)], start=(x, y, z), grid=grid, windows=windows
+        )
 
-    def _blended(self, canvas: tuple[slice, ...]) -> Tensor:
-        weight = self._weight[canvas]
-        return torch.where(weight > 0, self._sum[canvas] / weight.clamp(min=1e-6), OFF)
+    def _logits(self) -> Tensor:
+        return torch.where(self._weight > 0, self._sum / self._weight.clamp(min=1e-6), OFF)
+
+    def _connected(self, mask: Tensor) -> Tensor:
+        at = [tuple(p - s for p, s in zip(click.position, self._low.tolist(), strict=True)) for click in self._clicks]
+        clicks = [Click(position=(x, y, z)) for x, y, z in at]
+        return torch.from_numpy(connected_to(mask.numpy(), clicks, cell=self._cell))
 
 
 def _box(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[slice, ...]:

@@ -84,6 +84,19 @@ def test_window_that_contradicts_what_is_known_is_dropped(bright_thing: BrightTh
     assert torch.equal(answer.logits, alone.logits)
 
 
+def test_what_does_not_hang_together_with_a_click_is_neither_followed_nor_answered(bright_thing: BrightThing) -> None:
+    here, there = box(SHAPE, (8, 13), (9, 15), (8, 13)), box(SHAPE, (17, 50), (9, 15), (8, 13))
+
+    def everything(logits: Tensor) -> Tensor:
+        shown = torch.from_numpy((here | there)[2:18, 4:20, 2:18])
+        return torch.where(shown, 8.0, -8.0).expand_as(logits)
+
+    answer = segment(encode(bright_thing, here | there), [Click(position=(10.0, 12.0, 10.0))], [everything])  # type: ignore[list-item]
+    assert answer.windows == ((2, 4, 2),)
+    np.testing.assert_array_equal(_mask(answer), here)
+    assert answer.full()[17, 12, 10] == -8
+
+
 def test_click_outside_the_first_window_opens_one_of_its_own(bright_thing: BrightThing) -> None:
     here, there = box(SHAPE, (3, 8), (9, 15), (8, 13)), box(SHAPE, (40, 45), (9, 15), (8, 13))
     clicks = [Click(position=(5.0, 12.0, 10.0)), Click(position=(42.0, 12.0, 10.0))]

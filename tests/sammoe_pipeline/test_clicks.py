@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from sammoe_pipeline.clicks import Click, component_at, deep_voxels, first_click, next_click
+from sammoe_pipeline.clicks import Click, component_at, connected_to, deep_voxels, first_click, next_click
 
 SHAPE = (20, 18, 16)
 
@@ -101,3 +101,24 @@ def test_component_at_a_click_is_what_touches_it_even_by_a_corner() -> None:
 
 def test_component_at_a_click_beside_the_mask_is_empty(blob: NDArray[np.bool_]) -> None:
     assert not component_at(blob, Click(position=(0.0, 0.0, 0.0))).any()
+
+
+@pytest.mark.parametrize(("gap", "cell", "joined"), [(1, 1, False), (1, 2, True), (3, 4, True), (5, 4, False)])
+def test_parts_less_than_a_cell_apart_hang_together(gap: int, cell: int, joined: bool) -> None:
+    part, other = _box((0, 4), (2, 9), (3, 9)), _box((4 + gap, 18), (2, 9), (3, 9))
+    kept = connected_to(part | other, [Click(position=(1.0, 4.0, 5.0))], cell=cell)
+    np.testing.assert_array_equal(kept, part | other if joined else part)
+
+
+def test_only_positive_clicks_on_a_mask_keep_parts_of_it() -> None:
+    part, other = _box((0, 4), (2, 9), (3, 9)), _box((10, 18), (2, 9), (3, 9))
+    here, there = (1.0, 4.0, 5.0), (12.0, 4.0, 5.0)
+    clicks = [Click(position=here), Click(position=there, positive=False), Click(position=(-3.0, 4.0, 5.0))]
+    np.testing.assert_array_equal(connected_to(part | other, clicks, cell=2), part)
+    clicks = [Click(position=here), Click(position=there)]
+    np.testing.assert_array_equal(connected_to(part | other, clicks, cell=2), part | other)
+
+
+def test_where_no_click_lies_on_a_mask_it_stays_as_it_is() -> None:
+    part, other = _box((0, 4), (2, 9), (3, 9)), _box((10, 18), (2, 9), (3, 9))
+    np.testing.assert_array_equal(connected_to(part | other, [Click(position=(7.0, 4.0, 5.0))], cell=1), part | other)
