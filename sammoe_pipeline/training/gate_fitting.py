@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -24,7 +25,8 @@ HIDDEN = 48
 _ITERATIONS = 400
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 0.02
-_CLICKS = 2
+_PROMPTS = 12
+"""Of each class, where every training case has it; few cases are clicked on more often."""
 _NOISE = 0.3
 
 
@@ -109,9 +111,8 @@ def _describe_all(
     descriptions, names = [], []
     for member in members:
         cases = member.planned.fold(fold % member.planned.num_folds).train
-        prompts = prompts_of(
-            member, cases, model=model, foundation=foundation, seed=seed, clicks=_CLICKS, off_task=True
-        )
+        clicks = math.ceil(_PROMPTS / len(cases))
+        prompts = prompts_of(member, cases, model=model, foundation=foundation, seed=seed, clicks=clicks, off_task=True)
         with tqdm(desc=f"Describing {member.planned.name}, fold {fold}", unit="prompt") as bar:
             for case, of_case in groupby(prompts, key=lambda prompt: prompt.case):
                 together = list(of_case)
