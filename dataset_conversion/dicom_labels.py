@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_conversion.dicom_series import MALFORMED, DicomSeries, read_dicom
+from sammoe_pipeline.dicom_series import MALFORMED, DicomSeries, read_dicom
 from sammoe_pipeline.errors import UnreadableFileError
 
 if TYPE_CHECKING:

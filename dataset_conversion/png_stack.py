@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataset_conversion.dicom_series import DicomSeries
 from dataset_conversion.walking import natural_key
+from sammoe_pipeline.dicom_series import DicomSeries
 from sammoe_pipeline.errors import UnreadableFileError
 
 if TYPE_CHECKING:

@@ -236,7 +236,9 @@ def predict(argv: list[str] | None = None) -> int:
         "label maps lie on exactly the grid of the images. For research, not a medical device.",
         "sammoe_predict -i imagesTs -o predictions -d 4",
     )
-    parser.add_argument("-i", required=True, type=Path, metavar="IN", help="an image, or a folder of images")
+    parser.add_argument(
+        "-i", required=True, type=Path, metavar="IN", help="an image or a DICOM series' folder, or a folder of these"
+    )
     parser.add_argument(
         "-o", required=True, type=Path, metavar="OUT", help="folder for label maps and predictions.json"
     )
@@ -246,6 +248,25 @@ def predict(argv: list[str] | None = None) -> int:
         "--prompts", type=Path, metavar="PATH", help="clicks: a .json or .mrk.json, or a folder with one for each case"
     )
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds to average (default: all)")
+    parser.add_argument(
+        "--save_probabilities", action="store_true", help="also write a probability map a class, in OUT/probabilities"
+    )
+    parser.add_argument(
+        "--one_file_per_class", action="store_true", help="also write a mask a class, in OUT/masks; masks may overlap"
+    )
+    parser.add_argument(
+        "--continue_prediction", action="store_true", help="leave out the cases that are finished in OUT"
+    )
+    parser.add_argument(
+        "-num_parts",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="share the cases out among N commands (default: 1)",
+    )
+    parser.add_argument(
+        "-part_id", type=int, default=0, metavar="K", help="which of them this is, from 0 to N - 1 (default: 0)"
+    )
     add_foundation_argument(parser)
     _add_device_argument(parser)
     _add_encoder_arguments(parser)
@@ -278,12 +299,17 @@ def predict(argv: list[str] | None = None) -> int:
             dataset=mixture.dataset_named(arguments.d) if arguments.d else None,
             prompts=arguments.prompts,
             device=encoder.on(device),
+            save_probabilities=arguments.save_probabilities,
+            one_file_per_class=arguments.one_file_per_class,
+            resume=arguments.continue_prediction,
+            num_parts=arguments.num_parts,
+            part_id=arguments.part_id,
         )
         for case in predictions.cases:
             for target in case.targets:
                 for warning in target.warnings:
                     sys.stderr.write(f"{case.case}, {target.name}: {warning}\n")
-        failed = [f"{case.case}: {case.error}" for case in predictions.cases if case.error]
+        failed = [f"{case.case}: {case.error}".replace("\n", "\n    ") for case in predictions.cases if case.error]
         done = len(predictions.cases) - len(failed)
         sys.stdout.write(f"{done} of {len(predictions.cases)} cases written to {arguments.o} ({RESEARCH_ONLY})\n")
         if failed:

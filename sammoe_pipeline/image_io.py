@@ -182,6 +182,14 @@ def to_simpleitk(volume: Volume) -> SimpleITK.Image:
     return image
 
 
+def from_simpleitk(image: SimpleITK.Image) -> Volume:
+    """Turns a three-dimensional SimpleITK image with one value a voxel into a volume with the same grid."""
+    import SimpleITK
+
+    affine = _placed(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    return Volume(data=SimpleITK.GetArrayFromImage(image).T, affine=_LPS_TO_RAS @ affine)
+
+
 def _open(path: Path) -> SimpleITK.ImageFileReader | None:
     """Reads a file's header; None where SimpleITK refuses its axes."""
     import SimpleITK
@@ -232,14 +240,20 @@ def _voxel_offset(reader: SimpleITK.ImageFileReader) -> int:
 
 
 def _affine(path: Path, origin: Any, spacing: Any, direction: Any) -> NDArray[np.float64]:
+    affine = _placed(origin, spacing, direction)
+    require_place(path, affine)
+    return np.asarray(_LPS_TO_RAS @ affine, dtype=np.float64)
+
+
+def _placed(origin: Any, spacing: Any, direction: Any) -> NDArray[np.float64]:
+    """Returns the affine (4 x 4) in SimpleITK's frame, LPS."""
     dimensions = len(origin)
     affine = np.eye(4)
     axes = np.array(direction, dtype=np.float64).reshape(dimensions, dimensions) * np.array(spacing, dtype=np.float64)
     # A fourth axis counts channels and has no place in space.
     affine[:3, :3] = axes[:3, :3]
     affine[:3, 3] = origin[:3]
-    require_place(path, affine)
-    return np.asarray(_LPS_TO_RAS @ affine, dtype=np.float64)
+    return affine
 
 
 def _number_type(words: str) -> str:

@@ -32,7 +32,7 @@ MIXTURES, MIXTURE_JSON, GATE_WEIGHTS = "mixtures", "mixture.json", "gate.safeten
 CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.csv", "progress.png"
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
 REPORT_HTML = "report.html"
-PREDICTIONS_JSON = "predictions.json"
+PREDICTIONS_JSON, MASKS, PROBABILITIES = "predictions.json", "masks", "probabilities"
 MANIFEST_JSON = "manifest.json"
 
 _DATASET_NAME = re.compile(r"^Dataset(\d{3})_([A-Za-z0-9][A-Za-z0-9_\-]*)$")
@@ -142,6 +142,22 @@ def find_dataset(root: Path, dataset: int | str) -> str:
             f"folder's environment variable or flag elsewhere."
         )
     return found[0]
+
+
+def predictions_json(num_parts: int, part_id: int) -> str:
+    """Returns the name of the record of a prediction, or of one of its parts.
+
+    >>> predictions_json(1, 0), predictions_json(4, 1)
+    ('predictions.json', 'predictions_part_1_of_4.json')
+    """
+    plain = Path(PREDICTIONS_JSON)
+    return plain.name if num_parts == 1 else f"{plain.stem}_part_{part_id}_of_{num_parts}{plain.suffix}"
+
+
+def all_predictions_json(folder: Path) -> list[Path]:
+    """Lists the records of predictions in a folder of label maps, those of parts included."""
+    plain = Path(PREDICTIONS_JSON)
+    return sorted([*folder.glob(plain.name), *folder.glob(f"{plain.stem}_part_*{plain.suffix}")])
 
 
 def safe_name(words: str) -> str:

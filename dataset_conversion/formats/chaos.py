@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dataset_conversion.dicom_series import DicomSeries
 from dataset_conversion.format import Format
 from dataset_conversion.png_stack import PngStack
 from dataset_conversion.source import Case, Fault, LabelFile, Source, classes_of
 from dataset_conversion.tables import CHAOS_CT, CHAOS_MR
 from dataset_conversion.walking import all_folders, is_visible, require_folder, subfolders
+from sammoe_pipeline.dicom_series import DicomSeries
 from sammoe_pipeline.errors import UsageError
 
 _SLICES, _LABELS, _TRAINING = "DICOM_anon", "Ground", "Train_Sets"

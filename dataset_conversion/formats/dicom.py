@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_conversion.dicom_labels import Contours, Segment, regions_of, segments_of
-from dataset_conversion.dicom_series import DicomSeries, read_dicom
 from dataset_conversion.format import Format
 from dataset_conversion.source import Case, Fault, LabelFile, Source
 from dataset_conversion.walking import all_folders, is_visible, require_folder
+from sammoe_pipeline.dicom_series import DicomSeries, read_dicom
 from sammoe_pipeline.errors import UnreadableFileError, UsageError
 
 if TYPE_CHECKING:

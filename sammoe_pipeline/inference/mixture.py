@@ -7,16 +7,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from sammoe_pipeline.artefacts import Configuration, MixtureCard, MixtureDataset, MixtureExpert
 from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.device import choose_device
 from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
-from sammoe_pipeline.foundations import Foundation, check_hash
+from sammoe_pipeline.foundations import Foundation, check_hash, find_foundation
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import new_locator
@@ -26,7 +29,11 @@ from sammoe_pipeline.inference.segment import Answer, blend
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.model.locator import Locator
-from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results
+from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results, find_results
+
+if TYPE_CHECKING:
+    from sammoe_pipeline.inference.image_kinds import Image
+    from sammoe_pipeline.inference.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +55,8 @@ class Mixture:
         decoders: by expert key, one decoder a loaded fold.
         gates: one a loaded fold.
         locators: by dataset, one a loaded fold.
+        folds: that were loaded.
+        encoder: how the image encoder computes.
     """
 
     foundation: Foundation
@@ -57,15 +66,17 @@ class Mixture:
     decoders: dict[str, list[MaskDecoder]] = field(default_factory=dict)
     gates: list[Gate] = field(default_factory=list)
     locators: dict[str, list[Locator]] = field(default_factory=dict)
+    folds: tuple[int, ...] = ()
+    encoder: EncoderOptions = EXACT
 
     @classmethod
     def load(
         cls,
-        name: str,
+        name: str = DEFAULT,
         *,
-        foundation: Foundation,
-        results: Path,
-        device: str,
+        foundation: Foundation | str | None = None,
+        results: Path | None = None,
+        device: str | None = None,
         folds: Sequence[int] | None = None,
         encoder: EncoderOptions = EXACT,
     ) -> Mixture:
@@ -73,16 +84,21 @@ class Mixture:
 
         Args:
             name: the mixture's.
-            foundation: what it belongs to.
-            results: root of results.
-            device: "cuda" or "cpu".
+            foundation: what it belongs to, or its name or folder; by default that of the commands.
+            results: root of results; by default that of the commands.
+            device: "cuda" or "cpu"; by default "cuda" where there is a card.
             folds: mixture folds to load; all of them by default.
             encoder: how the image encoder computes.
 
         Raises:
             ArtefactError: the card or a weight is missing, was changed, or belongs to another foundation.
             UsageError: there is no such mixture or fold.
+
+        Example:
+            >>> mixture = Mixture.load("default")  # doctest: +SKIP
+            >>> session = mixture.open(nibabel.load("case_0000.nii.gz"))  # doctest: +SKIP
         """
+        foundation, results, device = _found(foundation, results, device)
         places = Results(root=results, foundation=foundation.card.name)
         folder = places.mixture(name)
         if not (folder / MIXTURE_JSON).is_file():
@@ -101,7 +117,9 @@ class Mixture:
         if missing := [fold for fold in wanted if fold not in card.folds]:
             raise UsageError(f"-f {missing[0]}: mixture '{name}' has folds {', '.join(map(str, card.folds))}.")
         model = foundation.load_model(device, encoder)
-        mixture = cls(foundation=foundation, model=model, card=card, experts=card.experts)
+        mixture = cls(
+            foundation=foundation, model=model, card=card, experts=card.experts, folds=wanted, encoder=encoder
+        )
         mixture.decoders = cls.load_decoders(mixture.model, card.experts, wanted, places)
         for fold in wanted:
             if str(fold) in card.gate_sha256:
@@ -126,19 +144,20 @@ class Mixture:
     @classmethod
     def load_or_general(
         cls,
-        name: str | None,
+        name: str | None = None,
         *,
-        foundation: Foundation,
-        results: Path,
-        device: str,
-        folds: Sequence[int] | None,
+        foundation: Foundation | str | None = None,
+        results: Path | None = None,
+        device: str | None = None,
+        folds: Sequence[int] | None = None,
         encoder: EncoderOptions = EXACT,
     ) -> Mixture:
-        """Loads a mixture; where none was named and there is no `default`, the foundation alone."""
+        """Loads a mixture as `load` does; where none was named and there is no `default`, the foundation alone."""
+        foundation, results, device = _found(foundation, results, device)
         places = Results(root=results, foundation=foundation.card.name)
         if name is None and not (places.mixture(DEFAULT) / MIXTURE_JSON).is_file():
             logger.warning("There is no mixture '%s': foundation '%s' answers alone", DEFAULT, foundation.card.name)
-            return cls(foundation=foundation, model=foundation.load_model(device, encoder))
+            return cls(foundation=foundation, model=foundation.load_model(device, encoder), encoder=encoder)
         return cls.load(
             name or DEFAULT, foundation=foundation, results=results, device=device, folds=folds, encoder=encoder
         )
@@ -163,6 +182,44 @@ class Mixture:
             ]
             for expert in experts
         }
+
+    @property
+    def device(self) -> torch.device:
+        """On which it computes."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves all networks to a device; cases that are encoded already stay where they are."""
+        decoders = [decoder for folds in self.decoders.values() for decoder in folds]
+        locators = [locator for folds in self.locators.values() for locator in folds]
+        for network in (self.model, *decoders, *self.gates, *locators):
+            network.to(device)
+
+    def open(
+        self,
+        image: Image | Sequence[Image],
+        *,
+        affine: NDArray[np.float64] | None = None,
+        spacing_mm: tuple[float, float, float] | None = None,
+        dataset: str | None = None,
+    ) -> Session:
+        """Opens an image for clicks.
+
+        Args:
+            image: an array (x, y, z), a SimpleITK or a nibabel image; or a sequence of these, one a channel.
+            affine: of an array, 4 x 4, voxel index to millimetres in RAS+.
+            spacing_mm: of an array, in place of its affine: its axes are then taken to run along RAS+.
+            dataset: ID or name of the dataset whose classes can be clicked on; all of the mixture's by default.
+
+        Raises:
+            UsageError: the image is of another kind, is not three-dimensional, or does not say where it lies; or the
+                mixture does not hold the dataset.
+        """
+        from sammoe_pipeline.inference.session import Session
+
+        return Session(
+            self, image, affine=affine, spacing_mm=spacing_mm, dataset=self.dataset_named(dataset) if dataset else None
+        )
 
     def encode(self, image: CaseImage) -> EncodedCase:
         """Prepares a case for prompts; windows are embedded when they are first looked at."""
@@ -256,6 +313,16 @@ class Mixture:
     def expert(self, key: str) -> MixtureExpert:
         """Returns the expert of a key."""
         return next(e for e in self.experts if expert_key(e.dataset, e.task) == key)
+
+
+def _found(
+    foundation: Foundation | str | None, results: Path | None, device: str | None
+) -> tuple[Foundation, Path, str]:
+    """Fills in what the commands would take where nothing is said."""
+    root = find_results() if results is None else results
+    if not isinstance(foundation, Foundation):
+        foundation = find_foundation(foundation, root)
+    return foundation, root, device or choose_device(None)
 
 
 def _load(module: M, path: Path, sha256: str) -> M:

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.cuda import OutOfMemoryError
 
-from sammoe_pipeline.artefacts import Configuration, provenance
+from sammoe_pipeline.artefacts import Configuration, provenance, sha256_of
 from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.errors import SammoeError, UsageError, did_you_mean
-from sammoe_pipeline.image_io import FILE_ENDINGS, Volume, file_ending, read_volume, write_volume
+from sammoe_pipeline.image_io import Volume
+from sammoe_pipeline.inference.case_files import case_files, remove_files
 from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.earlier_predictions import EarlierPredictions
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.inference.input_cases import InputCase, find_cases, require_channels
+from sammoe_pipeline.inference.input_cases import InputCase, find_cases, part_of
 from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import Mixture
-from sammoe_pipeline.inference.predictions import RESEARCH_ONLY, PredictedCase, PredictedTarget, Predictions
-from sammoe_pipeline.inference.prompts import SLICER_ENDING, Target, read_prompts
+from sammoe_pipeline.inference.output_classes import OutputClass, output_classes
+from sammoe_pipeline.inference.predictions import (
+    RESEARCH_ONLY,
+    PredictedCase,
+    PredictedTarget,
+    Predictions,
+    PredictionSettings,
+)
+from sammoe_pipeline.inference.prompts import Target, named_targets, prompt_file, read_prompts
 from sammoe_pipeline.inference.routing import GENERAL, Routing
-from sammoe_pipeline.paths import DATASET_JSON, PREDICTIONS_JSON
+from sammoe_pipeline.inference.segment import OFF
+from sammoe_pipeline.paths import DATASET_JSON, predictions_json
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _OutputClass:
-    dataset: str
-    name: str
-    label: str
-    """Name in the output; with the dataset ahead of it where two datasets share the class name."""
-    value: int
 
 
 def predict_folder(
@@ -46,28 +51,42 @@ def predict_folder(
     dataset: str | None,
     prompts: Path | None,
     device: str,
+    save_probabilities: bool = False,
+    one_file_per_class: bool = False,
+    resume: bool = False,
+    num_parts: int = 1,
+    part_id: int = 0,
 ) -> Predictions:
     """Segments every image of a folder; one that fails is reported and the others go on.
 
     Args:
         mixture: what answers.
-        source: a folder of images or one image.
-        target: folder for label maps, `dataset.json` and `predictions.json`.
+        source: a folder of images, one image, or a folder with a DICOM series.
+        target: folder for label maps, `dataset.json` and the record of the prediction, which is kept after each case.
         dataset: whose classes and values to use; None uses all of the mixture's.
         prompts: a file, or a folder with `CASE.json` or `CASE.mrk.json`; None lets the locators prompt.
         device: on which it runs, for the record.
+        save_probabilities: write a probability map for each class that is answered.
+        one_file_per_class: write a mask for each class that is answered.
+        resume: leave out cases that are finished in `target`.
+        num_parts: among how many processes the cases are shared out.
+        part_id: which of the parts this is, from 0 on.
 
     Raises:
-        UsageError: nothing to predict, neither prompts nor a locator, or `target` is where the images are.
+        UsageError: nothing to predict, neither prompts nor a locator, `target` is where the images are or holds label
+            maps that were made in another way, or there is no such part.
+        ArtefactError: a record in `target` is broken.
     """
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
-    cases = find_cases(source)
-    if target.resolve() == (source if source.is_dir() else source.parent).resolve():
+    everything = find_cases(source)
+    if target.resolve() in {path.resolve() for path in (source, source.parent if source.is_file() else source)}:
         raise UsageError(
             f"-o {target}: it is the folder of the images, whose files would be overwritten. Give another one."
         )
-    classes = _output_classes(mixture, dataset)
+    cases = part_of(everything, num_parts=num_parts, part_id=part_id)
+    classes = output_classes(mixture, dataset)
     located = [c for c in classes if mixture.locators.get(c.dataset)]
     if prompts is None and not located:
         raise UsageError(
@@ -78,113 +97,218 @@ def predict_folder(
         logger.warning(
             "Foundation '%s' is meant for learning and tests, not for real scans", mixture.foundation.card.name
         )
-    labels = {c.label: c.value for c in classes}
-    results = []
-    for case in tqdm(cases, desc="Predicting", unit="case"):
-        began = time.monotonic()
-        try:
-            predicted = _predict_case(mixture, case, target, classes, prompts, labels)
-            results.append(PredictedCase(case=case.name, seconds=time.monotonic() - began, targets=tuple(predicted)))
-        except SammoeError as error:
-            results.append(
-                PredictedCase(case=case.name, seconds=time.monotonic() - began, targets=(), error=str(error))
-            )
-    predictions = Predictions(
-        foundation=mixture.foundation.card.name,
+    if any(case.is_dicom for case in cases):
+        logger.info("Label maps of DICOM series are written as .nii.gz, on the grid of the series")
+    settings = PredictionSettings(
         foundation_sha256=mixture.foundation.card.sha256,
-        mixture=mixture.card.name if mixture.card else None,
-        labels={"background": 0, **labels},
-        not_attempted=tuple(c.label for c in classes if c not in located) if prompts is None else (),
-        cases=tuple(results),
-        provenance=provenance(seed=0, device=device, threads=torch.get_num_threads()),
+        mixture_sha256=_sha256_of_card(mixture),
+        folds=mixture.folds,
+        dataset=dataset,
+        prompt="locator" if prompts is None else "file",
+        precision=mixture.encoder.precision,
+        save_probabilities=save_probabilities,
+        one_file_per_class=one_file_per_class,
     )
-    predictions.save(target / PREDICTIONS_JSON)
-    _write_dataset_json(target, predictions, cases)
+    record = target / predictions_json(num_parts, part_id)
+    replaced = None if resume else record
+    earlier = EarlierPredictions.read(target, replaced=replaced)
+    earlier.require_same(settings, replaced=replaced)
+    labels = {c.label: c.value for c in classes}
+    results: dict[str, PredictedCase] = {}
+    if resume:
+        results = earlier.finished({case.name: _sha256_of_prompts(prompts, case) for case in cases})
+        labels = {name: value for name, value in earlier.labels().items() if value} or labels
+        logger.info("%d of %d cases are finished already", len(results), len(cases))
+    _name_free_targets(labels, prompts, everything, classes)
+    request = _Request(mixture, target, tuple(classes), labels, prompts, save_probabilities, one_file_per_class)
+
+    def save() -> Predictions:
+        predictions = Predictions(
+            foundation=mixture.foundation.card.name,
+            foundation_sha256=mixture.foundation.card.sha256,
+            mixture=mixture.card.name if mixture.card else None,
+            settings=settings,
+            labels={"background": 0, **labels},
+            not_attempted=tuple(c.label for c in classes if c not in located) if prompts is None else (),
+            cases=tuple(results[case.name] for case in cases if case.name in results),
+            provenance=provenance(seed=0, device=device, threads=torch.get_num_threads()),
+        )
+        predictions.save(record)
+        return predictions
+
+    predictions = save()
+    old_files = earlier.files(case.name for case in cases)
+    content = {"labels": predictions.labels, "file_ending": everything[0].ending, "description": RESEARCH_ONLY}
+    write_text(target / DATASET_JSON, json.dumps(content, indent=2) + "\n")
+    waiting = [case for case in cases if case.name not in results]
+    with logging_redirect_tqdm():
+        for case in tqdm(waiting, desc="Predicting", unit="case"):
+            remove_files(target, old_files[case.name])
+            results[case.name] = _attempt(request, case)
+            predictions = save()
     return predictions
 
 
-def _output_classes(mixture: Mixture, dataset: str | None) -> list[_OutputClass]:
-    if mixture.card is None:
-        return []
-    entries = mixture.card.labels
-    if dataset is not None:
-        names = list(mixture.member(dataset).configurations)
-        values = mixture.member(dataset).values
-        return [_OutputClass(dataset=dataset, name=n, label=n, value=values[n]) for n in names]
-    shared = {e.name for e in entries for other in entries if e.name == other.name and e.dataset != other.dataset}
-    return [
-        _OutputClass(
-            dataset=e.dataset, name=e.name, label=f"{e.dataset}:{e.name}" if e.name in shared else e.name, value=e.value
+def _sha256_of_card(mixture: Mixture) -> str | None:
+    return hashlib.sha256(mixture.card.model_dump_json().encode()).hexdigest() if mixture.card else None
+
+
+def _sha256_of_prompts(prompts: Path | None, case: InputCase) -> str | None:
+    """Returns what tells a case's prompts from others; None where it has none."""
+    try:
+        return None if prompts is None else sha256_of(prompt_file(prompts, case.name))
+    except (SammoeError, OSError):
+        return None
+
+
+def _name_free_targets(
+    labels: dict[str, int], prompts: Path | None, cases: Sequence[InputCase], classes: Sequence[OutputClass]
+) -> None:
+    """Gives a value to each target that stands for itself, of all cases: parts of a prediction must agree on them."""
+    if prompts is None:
+        return
+    seen: set[Path] = set()
+    for case in cases:
+        try:
+            path = prompt_file(prompts, case.name)
+            targets = [] if path in seen else named_targets(path)
+        except SammoeError:
+            continue  # The case will say so itself.
+        seen.add(path)
+        for name, class_name in targets:
+            if class_name is None or not classes:
+                labels.setdefault(name, max([0, *labels.values()]) + 1)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of every case.
+
+    Attributes:
+        mixture: what answers.
+        folder: for label maps.
+        classes: that may be given out, in the order in which they are written.
+        labels: values by name, of classes and of targets that stand for themselves.
+        prompts: where clicks are; None lets the locators prompt.
+        save_probabilities: write a probability map a class.
+        one_file_per_class: write a mask a class.
+    """
+
+    mixture: Mixture
+    folder: Path
+    classes: tuple[OutputClass, ...]
+    labels: dict[str, int]
+    prompts: Path | None
+    save_probabilities: bool
+    one_file_per_class: bool
+
+
+def _attempt(request: _Request, case: InputCase) -> PredictedCase:
+    """Segments one image; what goes wrong is said at once, and is in the result."""
+    began = time.monotonic()
+    sha256 = _sha256_of_prompts(request.prompts, case)
+    try:
+        targets, files, device = _predict_where_it_fits(request, case)
+        return PredictedCase(
+            case=case.name,
+            seconds=time.monotonic() - began,
+            device=device,
+            prompts_sha256=sha256,
+            files=files,
+            targets=targets,
         )
-        for e in entries
-        if any(member.dataset == e.dataset for member in mixture.card.datasets)
-    ]
+    except (SammoeError, OSError, MemoryError) as error:
+        reason = str(error) if isinstance(error, SammoeError) else f"{type(error).__name__}: {error}"
+        logger.error("%s failed: %s", case.name, reason)
+    except Exception as error:
+        # Hours of other cases are not to be lost for a fault that only one of them meets.
+        reason = f"{type(error).__name__}: {error}. This is a fault of the program; please report it."
+        logger.exception("%s failed: %s", case.name, reason)
+    return PredictedCase(
+        case=case.name, seconds=time.monotonic() - began, prompts_sha256=sha256, targets=(), error=reason
+    )
 
 
-def _predict_case(
-    mixture: Mixture,
-    case: InputCase,
-    folder: Path,
-    classes: Sequence[_OutputClass],
-    prompts: Path | None,
-    labels: dict[str, int],
-) -> list[PredictedTarget]:
-    require_channels(case)
-    volumes = [read_volume(file) for file in case.files]
+def _predict_where_it_fits(
+    request: _Request, case: InputCase
+) -> tuple[tuple[PredictedTarget, ...], tuple[str, ...], str]:
+    """Segments one image, on the processor where the card's memory does not do; the third result says on which."""
+    mixture = request.mixture
+    device = mixture.device
+    try:
+        return (*_predict_case(request, case), device.type)
+    except OutOfMemoryError as error:
+        shortage = f"the card's memory ran out ({str(error).splitlines()[0]})"
+    # Outside of the handler: its exception keeps the tensors of the case.
+    try:
+        mixture.encoder.require("cpu")
+    except UsageError as error:
+        raise UsageError(f"{shortage}, and the processor cannot take over: {error}") from error
+    logger.warning("%s: %s. The case is repeated on the processor, which takes longer", case.name, shortage)
+    mixture.to("cpu")
+    torch.cuda.empty_cache()
+    try:
+        return (*_predict_case(request, case), "cpu")
+    finally:
+        mixture.to(device)
+
+
+def _predict_case(request: _Request, case: InputCase) -> tuple[tuple[PredictedTarget, ...], tuple[str, ...]]:
+    """Returns what became of each target, and the files that were written."""
+    volumes = case.read()
     image = CaseImage(volumes)
-    encoded = mixture.encode(image)
-    if prompts is not None:
-        wanted = _from_file(prompts, case, image, classes, labels)
+    encoded = request.mixture.encode(image)
+    if request.prompts is not None:
+        wanted = _from_file(request, case, image)
     else:
-        wanted = _from_locators(mixture, encoded, classes)
+        wanted = _from_locators(request.mixture, encoded, request.classes)
     # Classes compete voxel by voxel, and the highest logit above 0 wins; nested regions are written one over another.
-    best = torch.full(image.shape, 0.0)
-    label_map = torch.zeros(image.shape, dtype=torch.int16)
-    order = {c.label: index for index, c in enumerate(classes)}
+    canvas = _Canvas(image)
+    order = {c.label: index for index, c in enumerate(request.classes)}
+    wanted.sort(key=lambda entry: (order.get(entry[0].label, len(order)), entry[0].value))
     results = []
-    for output, target, warnings in sorted(wanted, key=lambda entry: order.get(entry[0].label, len(order))):
-        results.append(
-            _predict_target(mixture, encoded, output, target, warnings, best, label_map, prompts is not None)
-        )
-    written = [_with_volume(result, label_map, volumes[0]) for result in results]
-    data = image.orientation.from_canonical(label_map.numpy())
-    ending = file_ending(case.files[0]) or FILE_ENDINGS[0]
-    stored = data.astype(np.uint8 if int(data.max(initial=0)) < 256 else np.uint16)
-    write_volume(folder / f"{case.name}{ending}", Volume(data=stored, affine=volumes[0].affine))
-    return written
+    with case_files(case, image, request.labels, request.folder) as files:
+        for output, entries in groupby(wanted, key=lambda entry: entry[0]):
+            canvas.begin(keep_logits=request.save_probabilities or request.one_file_per_class)
+            for _, target, warnings in entries:
+                results.append(
+                    _predict_target(
+                        request.mixture, encoded, output, target, warnings, canvas, request.prompts is not None
+                    )
+                )
+            # Class by class, so that memory holds the logits of one.
+            if canvas.own is not None and canvas.answered:
+                if request.one_file_per_class:
+                    files.write_mask(output.label, canvas.own)
+                if request.save_probabilities:
+                    files.write_probability(output.label, canvas.own)
+        files.write_label_map(canvas.labels)
+    return tuple(_with_volume(result, canvas.labels, volumes[0]) for result in results), files.written
 
 
-_Wanted = tuple[_OutputClass, Target | None, tuple[str, ...]]
+_Wanted = tuple[OutputClass, Target | None, tuple[str, ...]]
 
 
-def _from_file(
-    prompts: Path, case: InputCase, image: CaseImage, classes: Sequence[_OutputClass], labels: dict[str, int]
-) -> list[_Wanted]:
-    path = prompts
-    if prompts.is_dir():
-        options = [prompts / f"{case.name}.json", prompts / f"{case.name}{SLICER_ENDING}"]
-        found = [option for option in options if option.is_file()]
-        if not found:
-            raise UsageError(f"--prompts {prompts}: there is neither {options[0].name} nor {options[1].name}.")
-        path = found[0]
-    by_label = {c.label: c for c in classes}
+def _from_file(request: _Request, case: InputCase, image: CaseImage) -> list[_Wanted]:
+    assert request.prompts is not None
+    path = prompt_file(request.prompts, case.name)
+    by_label = {c.label: c for c in request.classes}
     wanted: list[_Wanted] = []
     for target in read_prompts(path, image):
         if target.class_name is not None and target.class_name in by_label:
             wanted.append((by_label[target.class_name], target, ()))
             continue
-        if target.class_name is not None and classes:
+        if target.class_name is not None and request.classes:
             raise UsageError(
                 f"{path}: class '{target.class_name}' is unknown.{did_you_mean(target.class_name, by_label)} Known: "
                 f"{', '.join(by_label)}. Leave class_name out to segment it as a free-standing target."
             )
-        value = labels.setdefault(target.name, max([0, *labels.values()]) + 1)
-        output = _OutputClass(dataset="", name=target.name, label=target.name, value=value)
+        output = OutputClass(dataset="", name=target.name, label=target.name, value=request.labels[target.name])
         wanted.append((output, target, ()))
     return wanted
 
 
-def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[_OutputClass]) -> list[_Wanted]:
+def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[OutputClass]) -> list[_Wanted]:
     assert mixture.card is not None
     wanted: list[_Wanted] = []
     for member in mixture.card.datasets:
@@ -210,47 +334,73 @@ def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[_Ou
     return wanted
 
 
+class _Canvas:
+    """The label map as it grows, class by class.
+
+    Attributes:
+        labels: (x, y, z) values.
+        own: logits (x, y, z) of the class at hand alone, or None where nobody needs them.
+        answered: whether anybody answered for the class at hand.
+    """
+
+    def __init__(self, image: CaseImage) -> None:
+        self.labels = torch.zeros(image.shape, dtype=torch.int16)
+        self.own: Tensor | None = None
+        self.answered = False
+        self._best = torch.full(image.shape, 0.0)
+
+    def begin(self, *, keep_logits: bool) -> None:
+        """Begins the next class."""
+        self.answered = False
+        self.own = None
+        if keep_logits:
+            self.own = torch.full(self._best.shape, OFF)
+
+    def add(self, logits: Tensor, box: tuple[slice, ...], value: int, *, over_others: bool) -> None:
+        """Writes one answer of the class at hand.
+
+        Args:
+            logits: within the box.
+            box: of canonical voxels.
+            value: of the class.
+            over_others: it replaces what lies there, in place of competing with it.
+        """
+        self.answered = True
+        best = self._best[box]
+        wins = logits > (torch.zeros(()) if over_others else best)
+        self._best[box] = torch.where(wins, logits, best)
+        self.labels[box] = torch.where(wins, torch.tensor(value, dtype=torch.int16), self.labels[box])
+        if self.own is not None:
+            self.own[box] = torch.maximum(self.own[box], logits)
+
+
 def _predict_target(
     mixture: Mixture,
     encoded: EncodedCase,
-    output: _OutputClass,
+    output: OutputClass,
     target: Target | None,
     warnings: tuple[str, ...],
-    best: Tensor,
-    label_map: Tensor,
+    canvas: _Canvas,
     from_file: bool,
 ) -> PredictedTarget:
-    """Segments one target into the label map; `best` and `label_map` (x, y, z) are updated in place."""
+    """Segments one target onto the canvas."""
     routing = Routing(confidences={}, chosen={})
     windows = 0
     chosen = "none"
     clicks: list[tuple[float, float, float]] = []
     if target is not None:
-        named = target.class_name is not None and output.dataset != ""
-        routing = mixture.route(
-            encoded,
-            target.clicks[:1],
-            dataset=output.dataset if named else None,
-            class_name=output.name if named else None,
-        )
-        own = mixture.expert_of(output.dataset, output.name) if named else None
+        routing = output.route(mixture, encoded, target.clicks)
+        own = mixture.expert_of(output.dataset, output.name)
         clicks = [_in_file_voxels(encoded.image, click.position) for click in target.clicks]
         if own is not None and not routing.chosen and not from_file:
             warnings = (*warnings, "the gate refused the locator's prompt, so the class is left out")
         else:
-            configuration, nested = mixture.foundation.native, False
-            if named:
-                member = mixture.member(output.dataset)
-                configuration, nested = member.configurations[output.name], member.nested
             # Clicks from a file are one interaction; the locator's are one target each.
             prompts = [target.clicks] if from_file else [(click,) for click in target.clicks]
             for prompt in prompts:
-                answer = mixture.answer(encoded, prompt, routing, general_configuration=configuration)
+                answer = output.answer(mixture, encoded, prompt, routing)
                 windows += len(answer.windows)
-                box = answer.box
-                wins = answer.logits > (torch.zeros(()) if nested else best[box])
-                best[box] = torch.where(wins, answer.logits, best[box])
-                label_map[box] = torch.where(wins, torch.tensor(output.value, dtype=torch.int16), label_map[box])
+                canvas.add(answer.logits, answer.box, output.value, over_others=output.is_nested(mixture))
             chosen = routing.label
     return PredictedTarget(
         name=output.label,
@@ -278,11 +428,3 @@ def _with_volume(result: PredictedTarget, label_map: Tensor, volume: Volume) -> 
     if result.chosen != "none" and voxels == 0:
         warnings = (*warnings, "the mask is empty, or other classes took all of it")
     return result.model_copy(update={"volume_ml": voxels * voxel_ml, "warnings": warnings})
-
-
-def _write_dataset_json(folder: Path, predictions: Predictions, cases: Sequence[InputCase]) -> None:
-    import json
-
-    ending = file_ending(cases[0].files[0])
-    content = {"labels": predictions.labels, "file_ending": ending, "description": RESEARCH_ONLY}
-    write_text(folder / DATASET_JSON, json.dumps(content, indent=2) + "\n")

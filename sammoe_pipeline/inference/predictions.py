@@ -31,17 +31,49 @@ class PredictedCase(Record):
 
     case: str
     seconds: float
+    device: str = ""
+    """"cuda" or "cpu"; empty for a case that failed."""
+    prompts_sha256: str | None = None
+    """Of the file with its prompts."""
+    files: tuple[str, ...] = ()
+    """That were written, within the folder."""
     targets: tuple[PredictedTarget, ...]
     error: str | None = None
+    """Why it failed."""
+
+
+class PredictionSettings(Record):
+    """What decides label maps beside images and prompts; all parts of a prediction agree in it."""
+
+    foundation_sha256: str
+    """Of its weights."""
+    mixture_sha256: str | None
+    """Of the mixture's card, which names the weights of every expert and gate."""
+    folds: tuple[int, ...]
+    """Over which was averaged."""
+    dataset: str | None
+    """Whose classes were given out with its own values; None for all of the mixture's."""
+    prompt: str
+    """"file" or "locator"."""
+    precision: str
+    """In which the image encoder computed."""
+    save_probabilities: bool
+    one_file_per_class: bool
+
+    def contradictions(self, now: PredictionSettings) -> list[str]:
+        """Returns a sentence for each setting that is another one now."""
+        pairs = [(name, getattr(self, name), getattr(now, name)) for name in type(self).model_fields]
+        return [f"{name} was {old}, and is {new} now" for name, old, new in pairs if old != new]
 
 
 class Predictions(Artefact):
-    """`predictions.json`."""
+    """`predictions.json`, or `predictions_part_K_of_N.json` of one part."""
 
     note: str = RESEARCH_ONLY
     foundation: str
     foundation_sha256: str
     mixture: str | None
+    settings: PredictionSettings
     labels: dict[str, int]
     """Values of the label maps by name."""
     not_attempted: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.clicks import Click
-from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.errors import ArtefactError, UsageError
 from sammoe_pipeline.inference.case_image import CaseImage
 
 SLICER_ENDING = ".mrk.json"
@@ -62,6 +63,30 @@ class Target:
     clicks: tuple[Click, ...]
 
 
+def prompt_file(prompts: Path, case: str) -> Path:
+    """Returns the file with a case's prompts: the one that is given, or `CASE.json` or `CASE.mrk.json` in a folder.
+
+    Raises:
+        UsageError: the folder holds neither.
+    """
+    if not prompts.is_dir():
+        return prompts
+    options = [prompts / f"{case}.json", prompts / f"{case}{SLICER_ENDING}"]
+    found = [option for option in options if option.is_file()]
+    if not found:
+        raise UsageError(f"--prompts {prompts}: there is neither {options[0].name} nor {options[1].name}. Add one.")
+    return found[0]
+
+
+def named_targets(path: Path) -> list[tuple[str, str | None]]:
+    """Reads name and class of each target of a prompt file, without its image.
+
+    Raises:
+        ArtefactError: the file is missing or breaks its format.
+    """
+    return _named(_read(path))
+
+
 def read_prompts(path: Path, image: CaseImage) -> list[Target]:
     """Reads the prompts of a case.
 
@@ -74,12 +99,60 @@ def read_prompts(path: Path, image: CaseImage) -> list[Target]:
         ArtefactError: the file is missing, breaks its format, or has a target without a positive click; or a click lies
             outside the image. All faults are named.
     """
+    prompts = _read(path)
+    targets, faults = [], []
+    for (name, class_name), target in zip(_named(prompts), prompts.targets, strict=True):
+        clicks = [click_at(click.position, prompts.frame, image, positive=click.positive) for click in target.clicks]
+        for given, click in zip(target.clicks, clicks, strict=True):
+            if not lies_in(image, click):
+                faults.append(
+                    f"{name}: click {list(given.position)} ({prompts.frame}) lies outside the image. Check the frame: "
+                    f"NIfTI is RAS, 3D Slicer and DICOM are LPS."
+                )
+        if not any(click.positive for click in clicks):
+            faults.append(f"{name}: it has no positive click. Add one on the structure.")
+        targets.append(Target(name=name, class_name=class_name, clicks=positive_first(clicks)))
+    if faults:
+        raise ArtefactError(f"{path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    return targets
+
+
+def click_at(position: tuple[float, float, float], frame: Frame, image: CaseImage, *, positive: bool = True) -> Click:
+    """Turns a position in a frame into a click in canonical voxels.
+
+    Args:
+        position: in mm, or in voxels (x, y, z) of the image as it was given.
+        frame: of the position.
+        image: that is clicked on.
+        positive: on the structure, or on what is not to be included.
+    """
+    x, y, z = position
+    if frame == "voxel":
+        at = image.channels[0].affine @ (x, y, z, 1.0)
+        x, y, z = float(at[0]), float(at[1]), float(at[2])
+    elif frame == "LPS":
+        x, y = -x, -y
+    return image.click_from_mm((x, y, z), positive=positive)
+
+
+def lies_in(image: CaseImage, click: Click) -> bool:
+    """Tells whether a click (in canonical voxels) lies in a voxel of the image."""
+    return all(-0.5 <= p <= n - 0.5 for p, n in zip(click.position, image.shape, strict=True))
+
+
+def positive_first(clicks: Sequence[Click]) -> tuple[Click, ...]:
+    """Moves the first positive click ahead of all others, since it says where to look."""
+    first = next((index for index, click in enumerate(clicks) if click.positive), 0)
+    return (*clicks[first : first + 1], *clicks[:first], *clicks[first + 1 :])
+
+
+def _read(path: Path) -> PromptFile:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtefactError(f"{path} cannot be read as JSON ({error}). Save the prompts again.") from error
     try:
-        prompts = PromptFile.model_validate_json(
+        return PromptFile.model_validate_json(
             json.dumps(_from_slicer(content) if path.name.endswith(SLICER_ENDING) else content)
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -87,36 +160,11 @@ def read_prompts(path: Path, image: CaseImage) -> list[Target]:
             f"{path} is not a prompt file: {error}\nExpected: "
             f'{{"frame": "RAS", "targets": [{{"class_name": "liver", "clicks": [{{"position": [x, y, z]}}]}}]}}'
         ) from error
-    targets, faults = [], []
-    for number, target in enumerate(prompts.targets, start=1):
-        name = target.class_name or f"target_{number}"
-        clicks = [_to_canonical(click, prompts.frame, image) for click in target.clicks]
-        for given, click in zip(target.clicks, clicks, strict=True):
-            if not all(-0.5 <= p <= n - 0.5 for p, n in zip(click.position, image.shape, strict=True)):
-                faults.append(
-                    f"{name}: click {list(given.position)} ({prompts.frame}) lies outside the image. Check the frame: "
-                    f"NIfTI is RAS, 3D Slicer and DICOM are LPS."
-                )
-        positive = [click for click in clicks if click.positive]
-        if not positive:
-            faults.append(f"{name}: it has no positive click. Add one on the structure.")
-        # The first positive click says where to look.
-        ordered = positive[:1] + [click for click in clicks if click is not (positive[0] if positive else None)]
-        targets.append(Target(name=name, class_name=target.class_name, clicks=tuple(ordered)))
-    if faults:
-        raise ArtefactError(f"{path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
-    return targets
 
 
-def _to_canonical(click: FileClick, frame: Frame, image: CaseImage) -> Click:
-    x, y, z = click.position
-    if frame == "voxel":
-        affine = image.channels[0].affine
-        at = affine @ (x, y, z, 1.0)
-        x, y, z = float(at[0]), float(at[1]), float(at[2])
-    elif frame == "LPS":
-        x, y = -x, -y
-    return image.click_from_mm((x, y, z), positive=click.positive)
+def _named(prompts: PromptFile) -> list[tuple[str, str | None]]:
+    targets = enumerate(prompts.targets, start=1)
+    return [(target.class_name or f"target_{number}", target.class_name) for number, target in targets]
 
 
 def _from_slicer(content: Any) -> dict[str, object]:

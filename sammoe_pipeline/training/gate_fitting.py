@@ -116,8 +116,8 @@ def _describe_all(
         with tqdm(desc=f"Describing {member.planned.name}, fold {fold}", unit="prompt") as bar:
             for case, of_case in groupby(prompts, key=lambda prompt: prompt.case):
                 together = list(of_case)
-                clicks = [[prompt.click] for prompt in together]
-                descriptions.append(describe(foundation, experts, case, clicks, range(len(experts))).cpu())
+                shown = [[prompt.click] for prompt in together]
+                descriptions.append(describe(foundation, experts, case, shown, range(len(experts))).cpu())
                 names += [p.class_name if p.class_name == OFF_TASK else member.name_of(p.class_name) for p in together]
                 bar.update(len(together))
     return torch.cat(descriptions), names

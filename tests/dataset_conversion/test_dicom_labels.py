@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from dataset_conversion.dicom_labels import Contours, Segment, regions_of, segments_of
-from dataset_conversion.dicom_series import DicomSeries
+from sammoe_pipeline.dicom_series import DicomSeries
 from sammoe_pipeline.errors import UnreadableFileError
 from tests.dataset_conversion.dicom_files import box, rtstruct, seg, series
-from tests.dataset_conversion.test_dicom_series import OBLIQUE
 from tests.dataset_conversion.volumes import AFFINE, SHAPE
+from tests.sammoe_pipeline.test_dicom_series import OBLIQUE
 
 Masks = dict[str, NDArray[np.float64]]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +24,11 @@ from sammoe_pipeline.artefacts import (
 )
 from sammoe_pipeline.clicks import Click, component_at
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.image_io import Volume, read_volume, write_volume
 from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.predict import predict_folder
+from sammoe_pipeline.inference.predictions import Predictions
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 
 
@@ -103,6 +111,7 @@ class FixedGate:
 
 
 DATASET = "Dataset007_Boxes"
+MakeMixture = Callable[..., Mixture]
 PROVENANCE = Provenance(versions={}, commit=None, seed=0, device="cpu", threads=1)
 NATIVE = Configuration(name="native", spacing_mm=1.0, patch_size=16)
 
@@ -178,3 +187,71 @@ def mixture_card(
         provenance=PROVENANCE,
     )
     return card.model_copy(update=changes)
+
+
+SHAPE = (30, 14, 12)
+LEFT, RIGHT = box(SHAPE, (3, 9), (4, 9), (3, 8)), box(SHAPE, (20, 24), (4, 9), (3, 8))
+IN_LEFT, IN_RIGHT = [5.0, 6.0, 5.0], [22.0, 6.0, 5.0]
+
+
+@pytest.fixture
+def make_mixture(nano_foundation: Foundation, bright_thing: BrightThing) -> MakeMixture:
+    """Returns a function that makes a mixture whose decoders segment bright things and scale their logits."""
+    foundation = replace(nano_foundation, card=nano_foundation.card.model_copy(update={"normalisation": "positive"}))
+
+    def make(
+        datasets: Sequence[MixtureDataset] = (),
+        *,
+        served: dict[str, float] | None = None,
+        gate: FixedGate | None = None,
+        locator: Callable[[Tensor], Tensor] | None = None,
+    ) -> Mixture:
+        """Makes a mixture.
+
+        Args:
+            datasets: its members; the first is located by `locator`.
+            served: for each class with an expert, what its decoder multiplies logits with.
+            gate: by default sure of the experts.
+            locator: logits of each class from a window.
+        """
+        experts = tuple(expert(name, name) for name in served or {})
+        return Mixture(
+            foundation=foundation,
+            model=bright_thing,  # type: ignore[arg-type]
+            card=mixture_card(foundation, datasets, experts) if datasets else None,
+            experts=experts,
+            decoders={
+                expert_key(DATASET, name): [lambda logits, factor=factor: factor * logits]  # type: ignore[dict-item,misc]
+                for name, factor in (served or {}).items()
+            },
+            gates=[gate or FixedGate(0.01, *[1.0] * len(experts))],  # type: ignore[list-item]
+            locators={datasets[0].dataset: [locator]} if datasets and locator else {},  # type: ignore[dict-item]
+        )
+
+    return make
+
+
+def write_image(path: Path, mask: NDArray[np.bool_], affine: NDArray[np.float64] | None = None) -> Path:
+    """Writes an image that is bright on a mask."""
+    image = np.where(mask, 10.0, 1.0).astype(np.float32)
+    write_volume(path, Volume(data=image, affine=np.eye(4) if affine is None else affine))
+    return path
+
+
+def write_prompts(folder: Path, *targets: tuple[str | None, Sequence[float]], frame: str = "voxel") -> Path:
+    """Writes a prompt file: class and click of each target."""
+    content = [{"class_name": name, "clicks": [{"position": list(position)}]} for name, position in targets]
+    path = folder / "prompts.json"
+    path.write_text(json.dumps({"frame": frame, "targets": content}))
+    return path
+
+
+def predict(mixture: Mixture, folder: Path, **changes: Any) -> Predictions:
+    """Predicts the images in a folder's `in` into its `out`."""
+    settings = {"source": folder / "in", "target": folder / "out", "dataset": None, "prompts": None, "device": "cpu"}
+    return predict_folder(mixture, **{**settings, **changes})
+
+
+def read_labels(folder: Path, name: str = "a.nii.gz") -> NDArray[Any]:
+    """Returns a label map that was predicted."""
+    return read_volume(folder / "out" / name).data

@@ -1,8 +1,5 @@
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,91 +8,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sammoe_pipeline import cli
-from sammoe_pipeline.artefacts import MixtureDataset
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.image_io import Volume, read_volume, write_volume
-from sammoe_pipeline.inference.input_cases import find_cases
-from sammoe_pipeline.inference.mixture import Mixture
-from sammoe_pipeline.inference.predict import predict_folder
-from sammoe_pipeline.inference.predictions import Predictions
+from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.inference.routing import expert_key
-from tests.inference.conftest import DATASET, BrightThing, FixedGate, box, expert, member, mixture_card
+from tests.inference.conftest import (
+    DATASET,
+    IN_LEFT,
+    IN_RIGHT,
+    LEFT,
+    RIGHT,
+    FixedGate,
+    MakeMixture,
+    member,
+    predict,
+    read_labels,
+    write_image,
+    write_prompts,
+)
 
-SHAPE = (30, 14, 12)
-LEFT, RIGHT = box(SHAPE, (3, 9), (4, 9), (3, 8)), box(SHAPE, (20, 24), (4, 9), (3, 8))
-IN_LEFT, IN_RIGHT = [5.0, 6.0, 5.0], [22.0, 6.0, 5.0]
 OBLIQUE = np.array(
     [[-0.8, 0.6, 0.0, 11.0], [-0.6, -0.8, 0.0, -4.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]], dtype=np.float64
 )
-MakeMixture = Callable[..., Mixture]
-
-
-@pytest.fixture
-def make_mixture(nano_foundation: Foundation, bright_thing: BrightThing) -> MakeMixture:
-    """Returns a function that makes a mixture whose decoders segment bright things and scale their logits."""
-    foundation = replace(nano_foundation, card=nano_foundation.card.model_copy(update={"normalisation": "positive"}))
-
-    def make(
-        datasets: Sequence[MixtureDataset] = (),
-        *,
-        served: dict[str, float] | None = None,
-        gate: FixedGate | None = None,
-        locator: Callable[[Tensor], Tensor] | None = None,
-    ) -> Mixture:
-        """Makes a mixture.
-
-        Args:
-            datasets: its members; the first is located by `locator`.
-            served: for each class with an expert, what its decoder multiplies logits with.
-            gate: by default sure of the experts.
-            locator: logits of each class from a window.
-        """
-        experts = tuple(expert(name, name) for name in served or {})
-        return Mixture(
-            foundation=foundation,
-            model=bright_thing,  # type: ignore[arg-type]
-            card=mixture_card(foundation, datasets, experts) if datasets else None,
-            experts=experts,
-            decoders={
-                expert_key(DATASET, name): [lambda logits, factor=factor: factor * logits]  # type: ignore[dict-item,misc]
-                for name, factor in (served or {}).items()
-            },
-            gates=[gate or FixedGate(0.01, *[1.0] * len(experts))],  # type: ignore[list-item]
-            locators={datasets[0].dataset: [locator]} if datasets and locator else {},  # type: ignore[dict-item]
-        )
-
-    return make
-
-
-def _write(path: Path, mask: NDArray[np.bool_], affine: NDArray[np.float64] | None = None) -> Path:
-    image = np.where(mask, 10.0, 1.0).astype(np.float32)
-    write_volume(path, Volume(data=image, affine=np.eye(4) if affine is None else affine))
-    return path
-
-
-def _prompts(folder: Path, *targets: tuple[str | None, Sequence[float]], frame: str = "voxel") -> Path:
-    content = [{"class_name": name, "clicks": [{"position": list(position)}]} for name, position in targets]
-    path = folder / "prompts.json"
-    path.write_text(json.dumps({"frame": frame, "targets": content}))
-    return path
-
-
-def _predict(mixture: Mixture, folder: Path, **changes: Any) -> Predictions:
-    settings = {"source": folder / "in", "target": folder / "out", "dataset": None, "prompts": None, "device": "cpu"}
-    return predict_folder(mixture, **{**settings, **changes})
-
-
-def _labels(folder: Path, name: str = "a.nii.gz") -> NDArray[Any]:
-    return read_volume(folder / "out" / name).data
 
 
 @pytest.mark.parametrize("affine", [np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0]), OBLIQUE])
 def test_label_map_lies_on_the_grid_of_the_image(
     make_mixture: MakeMixture, tmp_path: Path, affine: NDArray[np.float64]
 ) -> None:
-    image = _write(tmp_path / "in" / "a_0000.nii.gz", LEFT, affine)
-    predictions = _predict(make_mixture(), tmp_path, prompts=_prompts(tmp_path, (None, IN_LEFT)))
+    image = write_image(tmp_path / "in" / "a_0000.nii.gz", LEFT, affine)
+    predictions = predict(make_mixture(), tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT)))
     written = read_volume(tmp_path / "out" / "a.nii.gz")
     np.testing.assert_allclose(written.affine, read_volume(image).affine, atol=1e-6)
     assert set(np.unique(written.data)) == {0, 1}
@@ -108,33 +50,33 @@ def test_label_map_lies_on_the_grid_of_the_image(
 
 
 def test_higher_logit_wins_a_voxel_whatever_the_order_of_classes(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT)
-    prompts = _prompts(tmp_path, ("weak", IN_LEFT), ("strong", IN_LEFT))
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    prompts = write_prompts(tmp_path, ("weak", IN_LEFT), ("strong", IN_LEFT))
     for names in (("weak", "strong"), ("strong", "weak")):
         entry = member({name: number for number, name in enumerate(names, start=1)})
         mixture = make_mixture([entry], served={"weak": 1.0, "strong": 2.0})
-        predictions = _predict(mixture, tmp_path, prompts=prompts)
-        assert set(np.unique(_labels(tmp_path))) == {0, predictions.labels["strong"]}
+        predictions = predict(mixture, tmp_path, prompts=prompts)
+        assert set(np.unique(read_labels(tmp_path))) == {0, predictions.labels["strong"]}
         weak = next(target for target in predictions.cases[0].targets if target.name == "weak")
         assert any("other classes took all of it" in warning for warning in weak.warnings)
 
 
 def test_nested_regions_are_written_one_over_another(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
-    prompts = _prompts(tmp_path, ("core", IN_LEFT), ("whole", IN_LEFT), ("whole", IN_RIGHT))
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
+    prompts = write_prompts(tmp_path, ("core", IN_LEFT), ("whole", IN_LEFT), ("whole", IN_RIGHT))
     mixture = make_mixture([member({"whole": 1, "core": 2}, nested=True)], served={"whole": 2.0, "core": 1.0})
-    _predict(mixture, tmp_path, prompts=prompts)
-    np.testing.assert_array_equal(_labels(tmp_path), 2 * LEFT + 1 * RIGHT)
+    predict(mixture, tmp_path, prompts=prompts)
+    np.testing.assert_array_equal(read_labels(tmp_path), 2 * LEFT + 1 * RIGHT)
 
 
 def test_output_for_one_dataset_has_its_values_in_a_type_that_holds_them(
     make_mixture: MakeMixture, tmp_path: Path
 ) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
     for values, dtype in (({"left": 7, "right": 200}, np.uint8), ({"left": 7, "right": 300}, np.uint16)):
-        prompts = _prompts(tmp_path, ("left", IN_LEFT), ("right", IN_RIGHT))
-        predictions = _predict(make_mixture([member(values)]), tmp_path, dataset=DATASET, prompts=prompts)
-        labels = _labels(tmp_path)
+        prompts = write_prompts(tmp_path, ("left", IN_LEFT), ("right", IN_RIGHT))
+        predictions = predict(make_mixture([member(values)]), tmp_path, dataset=DATASET, prompts=prompts)
+        labels = read_labels(tmp_path)
         assert labels.dtype == dtype
         np.testing.assert_array_equal(labels, values["left"] * LEFT + values["right"] * RIGHT)
         assert predictions.labels == {"background": 0, **values}
@@ -145,43 +87,43 @@ def test_classes_of_all_datasets_get_the_mixtures_values_and_unique_names(
     make_mixture: MakeMixture, tmp_path: Path
 ) -> None:
     other = "Dataset008_Others"
-    _write(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
     mixture = make_mixture([member({"left": 5, "thing": 6}), member({"thing": 5}, name=other)])
-    prompts = _prompts(tmp_path, ("left", IN_LEFT), (f"{other}:thing", IN_RIGHT))
-    predictions = _predict(mixture, tmp_path, prompts=prompts)
+    prompts = write_prompts(tmp_path, ("left", IN_LEFT), (f"{other}:thing", IN_RIGHT))
+    predictions = predict(mixture, tmp_path, prompts=prompts)
     assert predictions.labels == {"background": 0, "left": 1, f"{DATASET}:thing": 2, f"{other}:thing": 3}
-    np.testing.assert_array_equal(_labels(tmp_path), 1 * LEFT + 3 * RIGHT)
+    np.testing.assert_array_equal(read_labels(tmp_path), 1 * LEFT + 3 * RIGHT)
 
 
 def test_free_standing_targets_get_new_values(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
-    prompts = _prompts(tmp_path, ("left", IN_LEFT), (None, IN_RIGHT))
-    predictions = _predict(make_mixture([member({"left": 1})]), tmp_path, prompts=prompts)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
+    prompts = write_prompts(tmp_path, ("left", IN_LEFT), (None, IN_RIGHT))
+    predictions = predict(make_mixture([member({"left": 1})]), tmp_path, prompts=prompts)
     assert predictions.labels == {"background": 0, "left": 1, "target_2": 2}
-    np.testing.assert_array_equal(_labels(tmp_path), 1 * LEFT + 2 * RIGHT)
+    np.testing.assert_array_equal(read_labels(tmp_path), 1 * LEFT + 2 * RIGHT)
 
 
 def test_unknown_class_in_a_prompt_fails_the_case_with_the_nearest_name(
     make_mixture: MakeMixture, tmp_path: Path
 ) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT)
-    prompts = _prompts(tmp_path, ("lefft", IN_LEFT))
-    (case,) = _predict(make_mixture([member({"left": 1})]), tmp_path, prompts=prompts).cases
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    prompts = write_prompts(tmp_path, ("lefft", IN_LEFT))
+    (case,) = predict(make_mixture([member({"left": 1})]), tmp_path, prompts=prompts).cases
     assert case.error is not None and "Did you mean 'left'?" in case.error
     assert not (tmp_path / "out" / "a.nii.gz").exists()
 
 
 def test_each_image_has_its_own_prompts_in_a_folder_of_them(make_mixture: MakeMixture, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
-        _write(tmp_path / "in" / f"{name}.nii.gz", LEFT | RIGHT)
+        write_image(tmp_path / "in" / f"{name}.nii.gz", LEFT | RIGHT)
     folder = tmp_path / "prompts"
     folder.mkdir()
-    _prompts(tmp_path, (None, IN_LEFT)).rename(folder / "a.json")
+    write_prompts(tmp_path, (None, IN_LEFT)).rename(folder / "a.json")
     markup = {"coordinateSystem": "RAS", "controlPoints": [{"label": "F-1", "position": IN_RIGHT}]}
     (folder / "b.mrk.json").write_text(json.dumps({"markups": [markup]}))
-    predictions = _predict(make_mixture(), tmp_path, prompts=folder)
-    np.testing.assert_array_equal(_labels(tmp_path, "a.nii.gz") > 0, LEFT)
-    np.testing.assert_array_equal(_labels(tmp_path, "b.nii.gz") > 0, RIGHT)
+    predictions = predict(make_mixture(), tmp_path, prompts=folder)
+    np.testing.assert_array_equal(read_labels(tmp_path, "a.nii.gz") > 0, LEFT)
+    np.testing.assert_array_equal(read_labels(tmp_path, "b.nii.gz") > 0, RIGHT)
     error = predictions.cases[2].error
     assert error is not None and "neither c.json nor c.mrk.json" in error
 
@@ -195,9 +137,9 @@ def _on_bright(embedding: Tensor) -> Tensor:
 def test_locator_prompts_where_nobody_does_and_what_it_does_not_find_is_absent(
     make_mixture: MakeMixture, tmp_path: Path
 ) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT)
-    predictions = _predict(make_mixture([member({"bright": 1, "absent": 2})], locator=_on_bright), tmp_path)
-    np.testing.assert_array_equal(_labels(tmp_path), 1 * LEFT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    predictions = predict(make_mixture([member({"bright": 1, "absent": 2})], locator=_on_bright), tmp_path)
+    np.testing.assert_array_equal(read_labels(tmp_path), 1 * LEFT)
     bright, absent = predictions.cases[0].targets
     assert (bright.prompt, bright.chosen, bright.warnings) == ("locator", "general", ())
     assert absent.chosen == "none" and absent.clicks_voxel == () and absent.volume_ml == 0
@@ -208,52 +150,52 @@ def test_locator_prompts_where_nobody_does_and_what_it_does_not_find_is_absent(
 def test_locator_prompts_every_component_of_a_class_of_components(
     make_mixture: MakeMixture, tmp_path: Path, components: list[str], expected: NDArray[np.bool_]
 ) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT | RIGHT)
     entry = member({"bright": 1, "absent": 2}, components=components)
-    _predict(make_mixture([entry], locator=_on_bright), tmp_path)
-    np.testing.assert_array_equal(_labels(tmp_path) > 0, expected)
+    predict(make_mixture([entry], locator=_on_bright), tmp_path)
+    np.testing.assert_array_equal(read_labels(tmp_path) > 0, expected)
 
 
 def test_class_whose_located_prompt_the_gate_refuses_is_left_out(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     settings = {"served": {"bright": 1.0}, "gate": FixedGate(0.9, 0.1), "locator": _on_bright}
     mixture = make_mixture([member({"bright": 1, "absent": 2})], **settings)
-    target = _predict(mixture, tmp_path).cases[0].targets[0]
+    target = predict(mixture, tmp_path).cases[0].targets[0]
     assert target.chosen == "none" and any("gate refused" in warning for warning in target.warnings)
-    assert not _labels(tmp_path).any()
+    assert not read_labels(tmp_path).any()
 
 
 def test_click_that_the_gate_refuses_is_answered_by_the_general_expert(
     make_mixture: MakeMixture, tmp_path: Path
 ) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     mixture = make_mixture([member({"left": 1})], served={"left": 1.0}, gate=FixedGate(0.9, 0.1))
-    target = _predict(mixture, tmp_path, prompts=_prompts(tmp_path, ("left", IN_LEFT))).cases[0].targets[0]
+    target = predict(mixture, tmp_path, prompts=write_prompts(tmp_path, ("left", IN_LEFT))).cases[0].targets[0]
     assert target.chosen == "general"
     assert target.confidences == pytest.approx({"general": 0.9, expert_key(DATASET, "left"): 0.1})
-    np.testing.assert_array_equal(_labels(tmp_path) > 0, LEFT)
+    np.testing.assert_array_equal(read_labels(tmp_path) > 0, LEFT)
 
 
 def test_classes_that_no_locator_looks_for_are_listed(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     entries = [member({"bright": 1, "absent": 2}), member({"other": 1}, name="Dataset008_Others", located=False)]
-    assert _predict(make_mixture(entries, locator=_on_bright), tmp_path).not_attempted == ("other",)
+    assert predict(make_mixture(entries, locator=_on_bright), tmp_path).not_attempted == ("other",)
 
 
 def test_nothing_that_says_where_to_look_is_an_error(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    _write(tmp_path / "in" / "a.nii.gz", LEFT)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     with pytest.raises(UsageError, match="--prompts"):
-        _predict(make_mixture([member({"left": 1})]), tmp_path)
+        predict(make_mixture([member({"left": 1})]), tmp_path)
 
 
 def test_unreadable_image_is_reported_and_the_others_go_on(
     nano_foundation: Foundation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a", "c"):
-        _write(tmp_path / "in" / f"{name}.nii.gz", LEFT)
+        write_image(tmp_path / "in" / f"{name}.nii.gz", LEFT)
     (tmp_path / "in" / "b.nii.gz").write_bytes(b"no image")
     flags = ["--foundation", str(nano_foundation.folder), "--results", str(tmp_path / "results"), "-device", "cpu"]
-    prompts = _prompts(tmp_path, (None, IN_LEFT))
+    prompts = write_prompts(tmp_path, (None, IN_LEFT))
     code = cli.predict(["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--prompts", str(prompts), *flags])
     assert code == 1
     shown = capsys.readouterr()
@@ -265,14 +207,14 @@ def test_unreadable_image_is_reported_and_the_others_go_on(
 
 
 def test_channels_of_a_case_are_read_together(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    _write(tmp_path / "in" / "a_0000.nii.gz", LEFT)
-    _write(tmp_path / "in" / "a_0001.nii.gz", RIGHT)
-    prompts = _prompts(tmp_path, ("second", IN_RIGHT))
+    write_image(tmp_path / "in" / "a_0000.nii.gz", LEFT)
+    write_image(tmp_path / "in" / "a_0001.nii.gz", RIGHT)
+    prompts = write_prompts(tmp_path, ("second", IN_RIGHT))
     entry = member({"second": 1})
     second = entry.configurations["second"].model_copy(update={"channel": 1})
     entry = entry.model_copy(update={"configurations": {"second": second}})
-    _predict(make_mixture([entry]), tmp_path, prompts=prompts)
-    np.testing.assert_array_equal(_labels(tmp_path) > 0, RIGHT)
+    predict(make_mixture([entry]), tmp_path, prompts=prompts)
+    np.testing.assert_array_equal(read_labels(tmp_path) > 0, RIGHT)
 
 
 @pytest.mark.parametrize("names", [["a_0001"], ["a_0000", "a_0002"], ["a", "a_0000"]])
@@ -280,42 +222,18 @@ def test_case_without_all_its_channels_fails_and_the_others_go_on(
     make_mixture: MakeMixture, tmp_path: Path, names: list[str]
 ) -> None:
     for name in (*names, "b_0000"):
-        _write(tmp_path / "in" / f"{name}.nii.gz", LEFT)
-    first, second = _predict(make_mixture(), tmp_path, prompts=_prompts(tmp_path, (None, IN_LEFT))).cases
+        write_image(tmp_path / "in" / f"{name}.nii.gz", LEFT)
+    first, second = predict(make_mixture(), tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT))).cases
     assert first.error is not None and f"{names[-1]}.nii.gz" in first.error and "a_0000" in first.error
     assert second.error is None
     assert not (tmp_path / "out" / "a.nii.gz").exists()
 
 
 def test_label_maps_do_not_go_where_the_images_are(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    image = _write(tmp_path / "in" / "a.nii.gz", LEFT)
+    image = write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     content = image.read_bytes()
-    prompts = _prompts(tmp_path, (None, IN_LEFT))
+    prompts = write_prompts(tmp_path, (None, IN_LEFT))
     for source in (tmp_path / "in", image):
         with pytest.raises(UsageError, match="folder of the images"):
-            _predict(make_mixture(), tmp_path, source=source, target=tmp_path / "in", prompts=prompts)
+            predict(make_mixture(), tmp_path, source=source, target=tmp_path / "in", prompts=prompts)
     assert image.read_bytes() == content
-
-
-def test_channels_are_grouped_into_cases_and_hidden_files_left_out(tmp_path: Path) -> None:
-    for name in ("a_0000.nii.gz", "a_0001.nii.gz", "b.mha", "._c.nii.gz", "notes.txt", "patient_012.nii.gz"):
-        (tmp_path / name).touch()
-    found = {case.name: [file.name for file in case.files] for case in find_cases(tmp_path)}
-    assert found == {
-        "a": ["a_0000.nii.gz", "a_0001.nii.gz"],
-        "b": ["b.mha"],
-        "patient_012": ["patient_012.nii.gz"],
-    }
-
-
-def test_one_image_is_a_case(tmp_path: Path) -> None:
-    (tmp_path / "a_0000.nrrd").touch()
-    (case,) = find_cases(tmp_path / "a_0000.nrrd")
-    assert (case.name, [file.name for file in case.files]) == ("a", ["a_0000.nrrd"])
-
-
-@pytest.mark.parametrize("name", ["absent", "empty"])
-def test_nothing_to_predict_is_an_error(tmp_path: Path, name: str) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=rf"-i .*{name}"):
-        find_cases(tmp_path / name)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataset_conversion.dicom_series import DicomSeries
 from dataset_conversion.files import files_of, header_of, voxels_of
 from dataset_conversion.registry import FORMATS
 from dataset_conversion.source import Case, Source
+from sammoe_pipeline.dicom_series import DicomSeries
 from sammoe_pipeline.errors import UnreadableFileError, UsageError
 from tests.dataset_conversion.dicom_files import box, rtstruct, series
 from tests.dataset_conversion.miniatures import MINIATURES, write_json

@@ -7,8 +7,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from dataset_conversion.dicom_series import DicomSeries, read_dicom
-from sammoe_pipeline.errors import UnreadableFileError
+from sammoe_pipeline.dicom_series import DicomSeries, holds_dicom, only_series, read_dicom
+from sammoe_pipeline.errors import UnreadableFileError, UsageError
 from tests.dataset_conversion.dicom_files import series
 from tests.dataset_conversion.volumes import AFFINE, SHAPE, SLICES_FIRST
 
@@ -114,3 +114,27 @@ def test_slices_without_pixels_are_named(tmp_path: Path) -> None:
 def test_what_is_no_dicom_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "LICENSE").write_text("CC BY")
     assert read_dicom(tmp_path / "LICENSE") is None
+
+
+def test_the_series_of_a_folder_is_found_among_labels_and_other_files(tmp_path: Path) -> None:
+    slices = series(tmp_path)
+    (labels,) = series(tmp_path, uid="1.2.3.9", data=np.zeros((4, 4, 1)), name=lambda number: "labels.dcm")
+    change(labels, Modality="SEG")
+    (report,) = series(tmp_path, uid="1.2.3.8", data=np.zeros((4, 4, 1)), name=lambda number: "report.dcm")
+    change(report, Rows=None)
+    (tmp_path / "readme.txt").write_text("no image")
+    assert only_series(tmp_path).files == tuple(sorted(slices))
+
+
+def test_folder_of_labels_alone_holds_no_series(tmp_path: Path) -> None:
+    (labels,) = series(tmp_path, data=np.zeros((4, 4, 1)))
+    change(labels, Modality="SEG")
+    with pytest.raises(UsageError, match="holds no DICOM image"):
+        only_series(tmp_path)
+
+
+def test_folder_holds_dicom_by_what_its_files_are_and_not_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "slice.dcm").write_text("no DICOM")
+    assert not holds_dicom(tmp_path)
+    series(tmp_path, name="IM{:05d}".format)
+    assert holds_dicom(tmp_path)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammoe_pipeline.errors import UnreadableFileError
+from sammoe_pipeline.errors import UnreadableFileError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 _THICKNESS = ("SpacingBetweenSlices", "SliceThickness", "NumberOfFrames")
+_OF_SERIES = ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows")
+_SEGMENTS = "SEG"
+_TABLE_OF_CONTENTS = "DICOMDIR"
 _LPS_TO_RAS = (-1.0, -1.0, 1.0)
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
 """What libraries raise where elements of a file are missing or make no sense."""
@@ -98,6 +101,54 @@ def read_dicom(path: Path, *tags: str) -> Dataset | None:
         return None
     except MALFORMED as error:
         raise UnreadableFileError(f"{path} cannot be read as DICOM ({error}). Download it again.") from error
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Tells whether a file of a folder is DICOM, by how it begins; folders within are not looked into."""
+    from pydicom.misc import is_dicom
+
+    return any(is_dicom(path) for path in _files(folder))
+
+
+def only_series(folder: Path) -> DicomSeries:
+    """Finds the series of images in a folder. Files without pixels, and SEG, are passed over.
+
+    Raises:
+        UsageError: there is none, or there are several, which are listed.
+        UnreadableFileError: a file is DICOM, and broken.
+    """
+    found: dict[str, list[Path]] = {}
+    words: dict[str, str] = {}
+    for path in _files(folder):
+        data = read_dicom(path, *_OF_SERIES)
+        if data is None or "Rows" not in data or data.get("Modality") == _SEGMENTS:
+            continue
+        uid = str(data.get("SeriesInstanceUID", ""))
+        found.setdefault(uid, []).append(path)
+        words[uid] = (
+            f"{data.get('Modality', '')} series {data.get('SeriesNumber', '')} {data.get('SeriesDescription', '')}"
+        )
+    if not found:
+        raise UsageError(f"{folder} holds no DICOM image, only other DICOM files. Remove it, or add the slices.")
+    if len(found) > 1:
+        listed = "\n".join(
+            f"  - {words[uid].strip()}: {len(files)} files, such as {files[0].name} (UID {uid})"
+            for uid, files in sorted(found.items(), key=lambda one: words[one[0]])
+        )
+        raise UsageError(
+            f"{folder} holds {len(found)} DICOM series, and a case is one:\n{listed}\nMove each into a folder "
+            f"of its own."
+        )
+    (files,) = found.values()
+    return DicomSeries(folder=folder, files=tuple(files))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Returns the files that may be slices: no hidden ones, and none that say they are another format."""
+    from sammoe_pipeline.image_io import file_ending
+
+    paths = [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name != _TABLE_OF_CONTENTS]
+    return [path for path in paths if file_ending(path) is None and path.is_file()]
 
 
 @dataclass(frozen=True)
