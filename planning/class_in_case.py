@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planning.case_labels import Box, CaseLabels, component_masks
+from planning.case_labels import CaseLabels, component_masks
+from sammoe_pipeline.label_boxes import Box
 
 _MOST_VOXELS = 1 << 24
 _SHELL_VOXELS = 2
@@ -52,7 +53,7 @@ def measure_classes(
     foreground = _foreground(labels, values_of, images)
     found = {}
     for name, values in values_of.items():
-        box = labels.box(values)
+        box = labels.boxes.around(values)
         if box is not None:
             found[name] = _measure(labels, values, box, images, foreground)
     return found
@@ -121,7 +122,7 @@ def _measure(
         min(side.start, size - side.stop) * mm
         for side, size, mm in zip(box, labels.labels.shape, labels.spacing_mm, strict=True)
     )
-    wide = labels.box(values, margin=_SHELL_VOXELS)
+    wide = labels.boxes.around(values, margin=_SHELL_VOXELS)
     assert wide is not None, "the class has a box"
     widened = labels.mask(values, wide)
     return ClassInCase(

@@ -185,7 +185,8 @@ def _ceilings_of_case(job: CeilingJob) -> dict[str, dict[str, float]]:
     for name, candidates in job.candidates.items():
         for candidate in candidates.values():
             cell_mm = _cell_mm(candidate, job.mask_size)
-            box = labels.box(job.labels[name], margin=math.ceil(_MARGIN_CELLS * cell_mm / min(labels.spacing_mm)))
+            margin = math.ceil(_MARGIN_CELLS * cell_mm / min(labels.spacing_mm))
+            box = labels.boxes.around(job.labels[name], margin=margin)
             if box is not None:
                 mask = labels.mask(job.labels[name], box)
                 dice = mask_grid_ceiling(mask, labels.spacing_mm, cell_mm)

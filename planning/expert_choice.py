@@ -142,7 +142,7 @@ class _Target:
     @classmethod
     def of(cls, labels: CaseLabels, wanted: Measurement, rng: np.random.Generator) -> _Target:
         truth = np.zeros(labels.labels.shape, dtype=np.bool_)
-        box = labels.box(wanted.values, margin=1)
+        box = labels.boxes.around(wanted.values, margin=1)
         assert box is not None, "only cases that have the class are measured"
         mask = labels.mask(wanted.values, box)
         parts = [mask]

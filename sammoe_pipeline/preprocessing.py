@@ -25,6 +25,7 @@ from sammoe_pipeline.clicks import deep_voxels
 from sammoe_pipeline.errors import DatasetFaultsError, SammoeError
 from sammoe_pipeline.geometry import Orientation, Shape, resample_image, resample_labels, resampled_shape, spacing_of
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
+from sammoe_pipeline.label_boxes import LabelBoxes
 from sammoe_pipeline.paths import PreprocessedDataset
 from sammoe_pipeline.raw_dataset import RawCase, RawDataset
 
@@ -200,7 +201,8 @@ def _prepare_case(job: _Job) -> None:
     segmentation = resample_labels(labels, shape)
     save_array(job.target.image(configuration.name, case.name), image.numpy())
     save_array(job.target.segmentation(configuration.name, case.name), segmentation)
-    members = {name: np.isin(segmentation, values) for name, values in job.labels.items()}
+    boxes = LabelBoxes.of(segmentation)
+    places = {name: _places(segmentation, boxes, values, case.name) for name, values in job.labels.items()}
     truth = job.target.ground_truth(case.name)
     # The image's grid is the truth's grid: headers may differ by noise that the integrity check tolerates.
     write_volume(truth, Volume(data=label_map.data.astype(np.int16), affine=volume.affine))
@@ -211,21 +213,28 @@ def _prepare_case(job: _Job) -> None:
         affine=tuple(tuple(float(v) for v in row) for row in volume.affine),
         canonical_shape=_shape(labels),
         shape=shape,
-        class_voxels={name: int(member.sum()) for name, member in members.items()},
-        class_locations={name: _locations(member, case.name) for name, member in members.items()},
+        class_voxels={name: voxels for name, (voxels, _) in places.items()},
+        class_locations={name: locations for name, (_, locations) in places.items()},
     ).save(job.target.properties(configuration.name, case.name))
 
 
-def _locations(member: NDArray[np.bool_], case: str) -> tuple[tuple[int, int, int], ...]:
+def _places(
+    segmentation: NDArray[Any], boxes: LabelBoxes, values: tuple[int, ...], case: str
+) -> tuple[int, tuple[tuple[int, int, int], ...]]:
+    """Returns how many voxels a class has, and some of them, most of them well inside it."""
+    # With a margin, so that the box's border does not count as the image's.
+    box = boxes.around(values, margin=1)
+    if box is None:
+        return 0, ()
+    member = np.isin(segmentation[box], values)
     rng = np.random.default_rng(zlib.crc32(case.encode()))
     deep, anywhere = deep_voxels(member), np.argwhere(member)
-    if len(anywhere) == 0:
-        return ()
     share = _LOCATIONS // 4
     drawn = np.concatenate(
         [deep[rng.integers(len(deep), size=_LOCATIONS - share)], anywhere[rng.integers(len(anywhere), size=share)]]
     )
-    return tuple((int(x), int(y), int(z)) for x, y, z in np.unique(drawn, axis=0))
+    corner = [side.start for side in box]
+    return len(anywhere), tuple((int(x), int(y), int(z)) for x, y, z in np.unique(drawn + corner, axis=0))
 
 
 def _is_current(job: _Job) -> bool:

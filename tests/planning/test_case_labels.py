@@ -20,23 +20,11 @@ def labels(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> CaseLabels:
 
 
 def test_the_map_lies_along_canonical_axes(labels: CaseLabels) -> None:
-    assert labels.box((1,)) == (slice(6, 12), slice(5, 11), slice(4, 10))
-
-
-def test_a_region_has_the_box_of_all_its_values(labels: CaseLabels) -> None:
-    assert labels.box((1, 2)) == (slice(2, 12), slice(3, 12), slice(2, 11))
-
-
-def test_the_margin_ends_at_the_image(labels: CaseLabels) -> None:
-    assert labels.box((2,), margin=3) == (slice(0, 7), slice(0, 14), slice(0, 14))
-
-
-def test_an_absent_class_has_no_box(labels: CaseLabels) -> None:
-    assert labels.box((3,)) is None
+    assert labels.boxes.around((1,)) == (slice(6, 12), slice(5, 11), slice(4, 10))
 
 
 def test_a_mask_holds_its_class_alone(labels: CaseLabels) -> None:
-    box = labels.box((1, 2))
+    box = labels.boxes.around((1, 2))
     assert box is not None
     assert labels.mask((2,), box).sum() == 8 + 18
 
