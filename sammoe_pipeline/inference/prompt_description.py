@@ -81,6 +81,8 @@ def describe(
     case: EncodedCase,
     prompts: Sequence[Sequence[Click]],
     candidates: Sequence[int],
+    *,
+    for_answers: bool = True,
 ) -> Tensor:
     """Describes prompts in native and in the configurations of some experts, decoding several windows at a time.
 
@@ -91,6 +93,8 @@ def describe(
         prompts: the clicks of each, in canonical voxels; the window is centred on the first positive one, and every
             positive one within it is read.
         candidates: indices of experts whose configurations are needed; the others' rows stay zero.
+        for_answers: embed windows one by one and keep them for whoever answers next. Several at a time are faster, and
+            differ in the last bit.
 
     Returns:
         (B, K, F).
@@ -100,7 +104,9 @@ def describe(
     shown = [_Shown.of(case, clicks, configurations[index]) for clicks in prompts for index in needed]
     found: dict[int, Tensor] = {}
     for together in _alike([len(one.clicks) for one in shown]):
-        found |= dict(zip(together, _features([shown[index] for index in together]), strict=True))
+        found |= dict(
+            zip(together, _features([shown[index] for index in together], for_answers=for_answers), strict=True)
+        )
     rows = torch.stack([found[index] for index in range(len(shown))])
     description = rows.new_zeros(len(prompts), len(configurations), rows.shape[1])
     description[:, needed] = rows.reshape(len(prompts), len(needed), -1)
@@ -133,13 +139,16 @@ class _Shown:
         return cls(encoded, start, [Click(position=(float(x), float(y), float(z))) for x, y, z in inside])
 
 
-def _features(shown: Sequence[_Shown]) -> Tensor:
+def _features(shown: Sequence[_Shown], *, for_answers: bool) -> Tensor:
     """Returns (B, F)."""
     model = shown[0].image.model
-    # Windows are embedded one by one, as answers need them: in a batch they would differ in the last bit.
-    embedding = torch.cat([one.image.embedding(one.start) for one in shown])
-    points, labels = click_tensors([one.clicks for one in shown], embedding.device)
+    points, labels = click_tensors([one.clicks for one in shown], next(model.parameters()).device)
     with torch.inference_mode():
+        if for_answers:
+            embedding = torch.cat([one.image.embedding(one.start) for one in shown])
+        else:
+            windows = torch.stack([one.image.window(one.start) for one in shown])
+            embedding = model.encode(windows[:, None].to(points.device))
         logits = model.decode(embedding, points, labels)
         return prompt_features(
             embedding, points, logits, context_channels=model.context_channels, patch_size=model.patch_size

@@ -117,7 +117,8 @@ def _describe_all(
             for case, of_case in groupby(prompts, key=lambda prompt: prompt.case):
                 together = list(of_case)
                 shown = [[prompt.click] for prompt in together]
-                descriptions.append(describe(foundation, experts, case, shown, range(len(experts))).cpu())
+                found = describe(foundation, experts, case, shown, range(len(experts)), for_answers=False)
+                descriptions.append(found.cpu())
                 names += [p.class_name if p.class_name == OFF_TASK else member.name_of(p.class_name) for p in together]
                 bar.update(len(together))
     return torch.cat(descriptions), names

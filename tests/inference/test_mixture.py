@@ -120,9 +120,12 @@ def test_prompt_is_described_only_where_a_candidate_needs_it(case: EncodedCase, 
     assert both[:, 1].any() and not native[:, 1].any()
 
 
-def test_prompts_are_described_together_as_each_is_alone(case: EncodedCase, nano_foundation: Foundation) -> None:
+@pytest.mark.parametrize("for_answers", [True, False])
+def test_prompts_are_described_together_as_each_is_alone(
+    for_answers: bool, case: EncodedCase, nano_foundation: Foundation
+) -> None:
     prompts = [[CLICK], [Click(position=(2.0, 3.0, 4.0)), CLICK], [Click(position=(9.0, 3.0, 4.0))]]
-    together = describe(nano_foundation, EXPERTS, case, prompts, [0, 1])
+    together = describe(nano_foundation, EXPERTS, case, prompts, [0, 1], for_answers=for_answers)
     alone = [describe(nano_foundation, EXPERTS, case, [prompt], [0, 1]) for prompt in prompts]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-3)
 
