@@ -15,7 +15,7 @@ SCALE_RATIO = 3
 """Classes of one task differ in thickness by at most this factor."""
 VIEWS_PER_TARGET = 10
 LOCATOR_VIEWS_PER_CASE = 20
-FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 240, 320, 3000
+FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 200, 320, 3000
 ITERATIONS_PER_VIEW = 1.25
 """With four views a step, each view is seen five times."""
 BATCH_SIZE = 4

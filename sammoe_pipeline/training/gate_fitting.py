@@ -25,7 +25,7 @@ HIDDEN = 48
 _ITERATIONS = 400
 _LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 0.02
-_PROMPTS = 12
+_PROMPTS = 24
 """Of each class, where every training case has it; few cases are clicked on more often."""
 _NOISE = 0.3
 
