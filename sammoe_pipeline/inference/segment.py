@@ -205,7 +205,7 @@ class _Canvas:
         """Returns the part in a window (x, y, z) of the mask that hangs together with a click."""
         canvas, window = self._boxes(start)
         out = torch.zeros((self._size,) * 3, dtype=torch.bool)
-        out[window] = self._connected(self._logits() > 0)[canvas]
+        out[window] = self._connected()[canvas]
         return out
 
     def agrees(self, logits: Tensor, start: Shape) -> bool:
@@ -222,20 +222,19 @@ class _Canvas:
         high = np.minimum(np.max(windows, axis=0) + self._size, self._grid)
         x, y, z = (int(side) for side in low)
         grid = (int(self._grid[0]), int(self._grid[1]), int(self._grid[2]))
-        logits = self._logits()
+        logits = torch.where(self._weight > 0, self._sum / self._weight.clamp(min=1e-6), OFF)
         # What was found elsewhere speaks as strongly against itself now as it did for itself.
-        logits = torch.where((logits > 0) & ~self._connected(logits > 0), -logits, logits)
+        logits = torch.where((logits > 0) & ~self._connected(), -logits, logits)
         return Answer(
             logits=logits[_box(low - self._low, high - self._low)], start=(x, y, z), grid=grid, windows=windows
         )
 
-    def _logits(self) -> Tensor:
-        return torch.where(self._weight > 0, self._sum / self._weight.clamp(min=1e-6), OFF)
-
-    def _connected(self, mask: Tensor) -> Tensor:
+    def _connected(self) -> Tensor:
+        """Returns the part of the canvas's mask that hangs together with a click."""
         at = [tuple(p - s for p, s in zip(click.position, self._low.tolist(), strict=True)) for click in self._clicks]
         clicks = [Click(position=(x, y, z)) for x, y, z in at]
-        return torch.from_numpy(connected_to(mask.numpy(), clicks, cell=self._cell))
+        # Weights are positive where anything was added, so the sum has the sign of the logits.
+        return torch.from_numpy(connected_to((self._sum > 0).numpy(), clicks, cell=self._cell))
 
 
 def _box(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[slice, ...]:
