@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from sammoe_pipeline.clicks import Click, first_click
 from sammoe_pipeline.foundations import NATIVE, Foundation
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.raw_dataset import RawCase, RawDataset
+from sammoe_pipeline.threads import side_by_side
 
 if TYPE_CHECKING:
     from sammoe_pipeline.inference.case_image import CaseImage
@@ -76,7 +78,7 @@ def measure_decoders(
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     """Segments targets of a few cases from one click with decoders as they are.
 
-    Cases are read one at a time, and a window that several classes or decoders look at is embedded once.
+    A few cases are read at a time, and a window that several classes or decoders look at is embedded once.
 
     Args:
         raw: the dataset.
@@ -102,29 +104,35 @@ def measure_decoders(
             expert = copy.deepcopy(model.mask_decoder)
             expert.load_state_dict(load_file(weights), strict=True)
             loaded[key] = expert
-    found: dict[str, dict[str, dict[str, list[float]]]] = {key: {name: {} for name in measurements} for key in decoders}
     total = len(decoders) * sum(len(wanted.cases) * len(wanted.candidates) for wanted in measurements.values())
+
+    def measure(case: RawCase) -> list[tuple[str, str, str, float]]:
+        here = {name: wanted for name, wanted in measurements.items() if case.name in wanted.cases}
+        image = CaseImage([read_volume(path) for path in case.images])
+        labels = CaseLabels.of(case)
+        targets = {name: _Target.of(labels, wanted, _rng(seed, case, name)) for name, wanted in here.items()}
+        valid = labels.labels != (-1 if raw.ignore is None else raw.ignore)
+        configurations = {c.name: c for wanted in here.values() for c in wanted.candidates}
+        scores = []
+        for configuration in configurations.values():
+            encoded = EncodedImage(
+                image.in_configuration(configuration), model=model, normalisation=foundation.card.normalisation
+            )
+            for name in [name for name, wanted in here.items() if configuration in wanted.candidates]:
+                for key, decoder in loaded.items():
+                    dice = _dice(targets[name], image, configuration, encoded, decoder, valid)
+                    scores.append((key, name, configuration.name, dice))
+                with one_at_a_time:
+                    bar.update(len(loaded))
+        return scores
+
+    wanted_cases = {case for wanted in measurements.values() for case in wanted.cases}
+    found: dict[str, dict[str, dict[str, list[float]]]] = {key: {name: {} for name in measurements} for key in decoders}
+    one_at_a_time = Lock()
     with tqdm(total=total, desc="One click each", unit="target", disable=None) as bar:
-        for case in raw.training_cases:
-            here = {name: wanted for name, wanted in measurements.items() if case.name in wanted.cases}
-            if not here:
-                continue
-            image = CaseImage([read_volume(path) for path in case.images])
-            labels = CaseLabels.of(case)
-            targets = {name: _Target.of(labels, wanted, _rng(seed, case, name)) for name, wanted in here.items()}
-            valid = labels.labels != (-1 if raw.ignore is None else raw.ignore)
-            configurations = {c.name: c for wanted in here.values() for c in wanted.candidates}
-            for configuration in configurations.values():
-                encoded = EncodedImage(
-                    image.in_configuration(configuration), model=model, normalisation=foundation.card.normalisation
-                )
-                for name, wanted in here.items():
-                    if configuration not in wanted.candidates:
-                        continue
-                    for key, decoder in loaded.items():
-                        dice = _dice(targets[name], image, configuration, encoded, decoder, valid)
-                        found[key][name].setdefault(configuration.name, []).append(dice)
-                        bar.update()
+        for scores in side_by_side(measure, [case for case in raw.training_cases if case.name in wanted_cases]):
+            for key, name, configuration, dice in scores:
+                found[key][name].setdefault(configuration, []).append(dice)
     return found
 
 

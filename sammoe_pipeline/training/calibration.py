@@ -13,7 +13,8 @@ from sammoe_pipeline.artefacts import CalibrationPoint
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import GENERAL, Routing, select
-from sammoe_pipeline.training.gate_prompts import GatePrompt, Member, prompts_of
+from sammoe_pipeline.threads import side_by_side
+from sammoe_pipeline.training.gate_prompts import GatePrompt, Member, choose_cases, prompts_in
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +48,19 @@ def try_out(members: Sequence[Member], fold: int, mixture: Mixture, seed: int) -
     """
     from tqdm import tqdm
 
-    trials = []
+    def try_case(job: tuple[Member, str]) -> list[Trial]:
+        member, case = job
+        prompts = prompts_in(
+            case, member, model=mixture.model, foundation=mixture.foundation, seed=seed + 1, off_task=False
+        )
+        return [_try(prompt, mixture) for prompt in prompts]
+
+    jobs = []
     for member in members:
         cases = member.planned.fold(fold % member.planned.num_folds).calibration
-        prompts = prompts_of(
-            member, cases, model=mixture.model, foundation=mixture.foundation, seed=seed + 1, off_task=False
-        )
-        bar = tqdm(prompts, desc=f"Calibrating on {member.planned.name}, fold {fold}", unit="prompt")
-        trials += [_try(prompt, mixture) for prompt in bar]
-    return trials
+        jobs += [(member, case) for case in choose_cases(member, cases, seed + 1)]
+    bar = tqdm(side_by_side(try_case, jobs), desc=f"Calibrating fold {fold}", total=len(jobs), unit="case")
+    return [trial for of_case in bar for trial in of_case]
 
 
 def _try(prompt: GatePrompt, mixture: Mixture) -> Trial:
@@ -71,7 +76,7 @@ def _try(prompt: GatePrompt, mixture: Mixture) -> Trial:
         return by_choice[key]
 
     return Trial(
-        class_key=f"{prompt.member.planned.name}:{prompt.class_name}",
+        class_key=prompt.class_key,
         general_task=prompt.expert is None,
         confidences=confidences,
         general_dice=worth(Routing(confidences={GENERAL: 1.0}, chosen={})),

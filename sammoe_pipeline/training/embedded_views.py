@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.preprocessing import NORMALISATIONS
+from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, place_inside, random_matrix
 
@@ -189,17 +189,22 @@ def embed_views(
     """
     from tqdm import tqdm
 
-    embeddings, targets, valid, clicks, names = [], [], [], [], []
-    for first in tqdm(range(0, count, _ENCODED_TOGETHER), desc=description, unit_scale=_ENCODED_TOGETHER, unit="view"):
+    def embed(first: int) -> tuple[list[View], Tensor]:
         with one_thread():
             views = [draw(index) for index in range(first, min(count, first + _ENCODED_TOGETHER))]
         with torch.inference_mode():
             images = torch.stack([view.image for view in views])[:, None].to(device)
-            embeddings.append(model.encode(images).half().cpu())
-        targets += [view.target for view in views]
-        valid += [view.valid for view in views]
-        clicks += [view.click for view in views]
-        names += [view.class_name for view in views]
+            return views, model.encode(images).half().cpu()
+
+    embeddings, targets, valid, clicks, names = [], [], [], [], []
+    with tqdm(total=count, desc=description, unit="view") as bar:
+        for views, of_views in side_by_side(embed, range(0, count, _ENCODED_TOGETHER)):
+            embeddings.append(of_views)
+            targets += [view.target for view in views]
+            valid += [view.valid for view in views]
+            clicks += [view.click for view in views]
+            names += [view.class_name for view in views]
+            bar.update(len(views))
     return EmbeddedViews(
         embeddings=torch.cat(embeddings),
         targets=torch.stack(targets),
@@ -207,14 +212,3 @@ def embed_views(
         clicks=clicks,
         class_names=names,
     )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keeps torch to one thread: for many small operations, threads wait for each other longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

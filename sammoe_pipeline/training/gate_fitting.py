@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -16,7 +15,8 @@ from sammoe_pipeline.inference.prompt_description import describe, new_gate
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
-from sammoe_pipeline.training.gate_prompts import OFF_TASK, Member, prompts_of
+from sammoe_pipeline.threads import side_by_side
+from sammoe_pipeline.training.gate_prompts import OFF_TASK, Member, choose_cases, prompts_in
 from sammoe_pipeline.training.optimisation import learning_rate_at
 
 logger = logging.getLogger(__name__)
@@ -108,17 +108,23 @@ def _describe_all(
 ) -> tuple[Tensor, list[str]]:
     from tqdm import tqdm
 
-    descriptions, names = [], []
+    def show(job: tuple[Member, str, int]) -> tuple[list[Tensor], list[str]]:
+        member, case, clicks = job
+        prompts = prompts_in(case, member, model=model, foundation=foundation, seed=seed, clicks=clicks, off_task=True)
+        if not prompts:
+            return [], []
+        shown = [[prompt.click] for prompt in prompts]
+        found = describe(foundation, experts, prompts[0].case, shown, range(len(experts)), for_answers=False)
+        return [found.cpu()], [prompt.class_key for prompt in prompts]
+
+    jobs = []
     for member in members:
-        cases = member.planned.fold(fold % member.planned.num_folds).train
-        clicks = math.ceil(_PROMPTS / len(cases))
-        prompts = prompts_of(member, cases, model=model, foundation=foundation, seed=seed, clicks=clicks, off_task=True)
-        with tqdm(desc=f"Describing {member.planned.name}, fold {fold}", unit="prompt") as bar:
-            for case, of_case in groupby(prompts, key=lambda prompt: prompt.case):
-                together = list(of_case)
-                shown = [[prompt.click] for prompt in together]
-                found = describe(foundation, experts, case, shown, range(len(experts)), for_answers=False)
-                descriptions.append(found.cpu())
-                names += [p.class_name if p.class_name == OFF_TASK else member.name_of(p.class_name) for p in together]
-                bar.update(len(together))
+        train = member.planned.fold(fold % member.planned.num_folds).train
+        jobs += [(member, case, math.ceil(_PROMPTS / len(train))) for case in choose_cases(member, train, seed)]
+    descriptions, names = [], []
+    for of_case, keys in tqdm(
+        side_by_side(show, jobs), desc=f"Describing clicks, fold {fold}", total=len(jobs), unit="case"
+    ):
+        descriptions += of_case
+        names += keys
     return torch.cat(descriptions), names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,11 @@ class GatePrompt:
     click: Click
     expert: int | None
 
+    @property
+    def class_key(self) -> str:
+        """The class among those of all members; clicks beside all tasks are of one class, whatever the dataset."""
+        return OFF_TASK if self.class_name == OFF_TASK else self.member.name_of(self.class_name)
+
     def dice_of(self, mask: NDArray[np.bool_]) -> float:
         """Returns the Dice of a mask (x, y, z) on the canonical grid with what the click means."""
         target = self.labelled.target(self.class_name, self.click)
@@ -70,40 +75,49 @@ class GatePrompt:
         return 0.0 if score is None else score
 
 
-def prompts_of(
+def choose_cases(member: Member, cases: Sequence[str], seed: int) -> list[str]:
+    """Returns the cases that are clicked on: all of them, or of many a seeded choice."""
+    choice = np.random.default_rng([seed, zlib.crc32(member.planned.name.encode())])
+    return sorted(str(name) for name in choice.permutation(np.array(cases, dtype=object))[:_MOST_CASES])
+
+
+def prompts_in(
+    case_name: str,
     member: Member,
-    cases: Sequence[str],
     *,
     model: SamMed3D,
     foundation: Foundation,
     seed: int,
     clicks: int = 1,
     off_task: bool,
-) -> Iterator[GatePrompt]:
-    """Yields clicks on every target of every class in some cases, a case at a time.
+) -> list[GatePrompt]:
+    """Clicks on every target of every class in a case.
 
     Args:
+        case_name: a case of the dataset.
         member: the dataset.
-        cases: names; of many, a seeded choice is taken.
         model: the foundation's network.
         foundation: its card.
-        seed: of clicks and choice.
+        seed: of clicks.
         clicks: prompts of one click each for a target.
         off_task: adds clicks where the dataset names nothing; the general expert is to answer those.
     """
-    choice = np.random.default_rng([seed, zlib.crc32(member.planned.name.encode())])
-    chosen = sorted(choice.permutation(np.array(cases, dtype=object))[:_MOST_CASES])
-    for name in chosen:
-        labelled = RawLabelledCase.read(member.planned, member.raw, str(name))
-        case = EncodedCase(labelled.image, model=model, normalisation=foundation.card.normalisation)
-        rng = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
-        for _ in range(clicks):
-            for class_name in member.planned.description.labels:
-                for click in labelled.clicks(class_name, rng):
-                    yield GatePrompt(member, case, labelled, class_name, click, member.experts.get(class_name))
-            if off_task:
-                for click in _off_task_clicks(labelled, rng):
-                    yield GatePrompt(member, case, labelled, OFF_TASK, click, None)
+    labelled = RawLabelledCase.read(member.planned, member.raw, case_name)
+    case = EncodedCase(labelled.image, model=model, normalisation=foundation.card.normalisation)
+    rng = np.random.default_rng([seed, zlib.crc32(case_name.encode())])
+    prompts = []
+    for _ in range(clicks):
+        for class_name in member.planned.description.labels:
+            expert = member.experts.get(class_name)
+            prompts += [
+                GatePrompt(member, case, labelled, class_name, click, expert)
+                for click in labelled.clicks(class_name, rng)
+            ]
+        if off_task:
+            prompts += [
+                GatePrompt(member, case, labelled, OFF_TASK, click, None) for click in _off_task_clicks(labelled, rng)
+            ]
+    return prompts
 
 
 def _off_task_clicks(labelled: RawLabelledCase, rng: np.random.Generator) -> list[Click]:

@@ -22,6 +22,7 @@ def make_optimiser(model: nn.Module, learning_rate: float) -> torch.optim.AdamW:
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=learning_rate,
+        fused=True,
     )
 
 

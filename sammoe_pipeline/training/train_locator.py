@@ -24,8 +24,8 @@ from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.preprocessing import NORMALISATIONS
+from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
-from sammoe_pipeline.training.embedded_views import one_thread
 from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import learning_rate_at, make_optimiser
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
@@ -90,28 +90,37 @@ def _embed_windows(
 
     cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
     normalise = NORMALISATIONS[foundation.card.normalisation]
-    embeddings, targets, valid = [], [], []
     count = planned.plan.locator_budget.views
-    for first in tqdm(
-        range(0, count, _ENCODED_TOGETHER), desc="Embedding locator views", unit_scale=_ENCODED_TOGETHER, unit="view"
-    ):
-        images = []
+
+    def draw(index: int) -> tuple[Tensor, Tensor, Tensor]:
+        rng = np.random.default_rng([planned.plan.seed, fold, 12, index])
+        case = cases[rng.integers(len(cases))]
+        image, labels = cut(case, _placement(case, rng, planned, model.patch_size), model.patch_size)
+        image = normalise(augment(image, rng))
+        shares = torch.from_numpy(np.stack([members(labels, planned.description.labels[name]) for name in classes]))
+        known = labels >= 0
+        if planned.description.ignore is not None:
+            known &= labels != planned.description.ignore
+        targets = F.adaptive_avg_pool3d(shares.float(), model.mask_size).half()
+        return image, targets, F.adaptive_avg_pool3d(known[None].float(), model.mask_size) > 0.5
+
+    def embed(first: int) -> _Windows:
         with one_thread():
-            for index in range(first, min(count, first + _ENCODED_TOGETHER)):
-                rng = np.random.default_rng([planned.plan.seed, fold, 12, index])
-                case = cases[rng.integers(len(cases))]
-                image, labels = cut(case, _placement(case, rng, planned, model.patch_size), model.patch_size)
-                images.append(normalise(augment(image, rng)))
-                shares = [members(labels, planned.description.labels[name]) for name in classes]
-                stacked = torch.from_numpy(np.stack(shares)).float()
-                targets.append(F.adaptive_avg_pool3d(stacked, model.mask_size).half())
-                known = labels >= 0
-                if planned.description.ignore is not None:
-                    known &= labels != planned.description.ignore
-                valid.append(F.adaptive_avg_pool3d(known[None].float(), model.mask_size) > 0.5)
+            drawn = [draw(index) for index in range(first, min(count, first + _ENCODED_TOGETHER))]
+        images, targets, valid = map(torch.stack, zip(*drawn, strict=True))
         with torch.inference_mode():
-            embeddings.append(model.encode(torch.stack(images)[:, None].to(device)).half().cpu())
-    return _Windows(embeddings=torch.cat(embeddings), targets=torch.stack(targets), valid=torch.stack(valid))
+            return _Windows(model.encode(images[:, None].to(device)).half().cpu(), targets, valid)
+
+    parts = []
+    with tqdm(total=count, desc="Embedding locator views", unit="view") as bar:
+        for part in side_by_side(embed, range(0, count, _ENCODED_TOGETHER)):
+            parts.append(part)
+            bar.update(len(part.valid))
+    return _Windows(
+        embeddings=torch.cat([part.embeddings for part in parts]),
+        targets=torch.cat([part.targets for part in parts]),
+        valid=torch.cat([part.valid for part in parts]),
+    )
 
 
 def _placement(case: PreparedCase, rng: np.random.Generator, planned: PlannedDataset, size: int) -> Placement:

@@ -11,7 +11,7 @@ from sammoe_pipeline.clicks import component_at
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.geometry import crop
 from sammoe_pipeline.preprocessing import normalise_equalised
-from sammoe_pipeline.training.embedded_views import TaskViews, View, embed_views, one_thread
+from sammoe_pipeline.training.embedded_views import TaskViews, View, embed_views
 from sammoe_pipeline.training.views import PreparedCase
 from tests.conftest import MakeWorkspace, Workspace
 
@@ -192,11 +192,3 @@ def test_every_view_is_embedded_in_its_place(workspace: Workspace, drawn: list[V
         torch.testing.assert_close(embedded.embeddings[index].float(), alone, atol=5e-3, rtol=5e-3)
         assert torch.equal(embedded.targets[index], drawn[index].target)
         assert torch.equal(embedded.valid[index], drawn[index].valid)
-
-
-def test_threads_are_given_back_even_after_an_error() -> None:
-    threads = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), one_thread():
-        assert torch.get_num_threads() == 1
-        _ = 1 / 0
-    assert torch.get_num_threads() == threads

@@ -5,7 +5,7 @@ import pytest
 
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.training import gate_prompts as module
-from sammoe_pipeline.training.gate_prompts import OFF_TASK, GatePrompt, Member, prompts_of
+from sammoe_pipeline.training.gate_prompts import OFF_TASK, GatePrompt, Member, choose_cases, prompts_in
 from tests.conftest import Workspace
 
 CASES = ("case_0", "case_1", "case_2")
@@ -18,7 +18,8 @@ def model(workspace: Workspace) -> SamMed3D:
 
 def _prompts(workspace: Workspace, model: SamMed3D, *, seed: int = 0, off_task: bool = True) -> list[GatePrompt]:
     member = Member(planned=workspace.planned, raw=workspace.raw, experts={"near": 3})
-    return list(prompts_of(member, CASES, model=model, foundation=workspace.foundation, seed=seed, off_task=off_task))
+    settings = {"model": model, "foundation": workspace.foundation, "seed": seed, "off_task": off_task}
+    return [prompt for case in CASES for prompt in prompts_in(case, member, **settings)]
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +67,6 @@ def test_prompts_depend_on_the_seed_alone(workspace: Workspace, model: SamMed3D,
     assert [prompt.click for prompt in _prompts(workspace, model, seed=1)] != clicks
 
 
-def test_of_many_cases_some_are_taken(workspace: Workspace, model: SamMed3D, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_CASES", 2)
-    names = {prompt.labelled.name for prompt in _prompts(workspace, model)}
-    assert len(names) == 2 and names < set(CASES)
-
-
 def test_dice_is_with_what_the_click_means(prompts: list[GatePrompt]) -> None:
     near = next(prompt for prompt in prompts if prompt.class_name == "near")
     far = next(prompt for prompt in prompts if prompt.class_name == "far")
@@ -80,3 +75,11 @@ def test_dice_is_with_what_the_click_means(prompts: list[GatePrompt]) -> None:
         assert prompt.dice_of(target) == 1.0
         assert prompt.dice_of(np.zeros_like(target)) == 0.0
     assert 0.5 < far.dice_of(far.labelled.truth("far")) < 1.0
+
+
+def test_of_many_cases_a_choice_is_clicked_on(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    member = Member(planned=workspace.planned, raw=workspace.raw, experts={})
+    assert choose_cases(member, CASES, 0) == list(CASES)
+    monkeypatch.setattr(module, "_MOST_CASES", 2)
+    chosen = {tuple(choose_cases(member, CASES, seed)) for seed in range(20)}
+    assert len(chosen) == 3 and all(len(set(cases)) == 2 for cases in chosen)

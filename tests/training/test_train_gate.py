@@ -15,7 +15,7 @@ from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
 from sammoe_pipeline.training import train_gate as module
 from sammoe_pipeline.training.calibration import NEVER, THRESHOLDS, Trial, calibration_curve, choose_threshold
-from sammoe_pipeline.training.gate_prompts import Member, prompts_of
+from sammoe_pipeline.training.gate_prompts import Member, prompts_in
 from sammoe_pipeline.training.mixture_members import finished_datasets, output_labels
 from sammoe_pipeline.training.train_gate import train_gate
 from tests.conftest import MakeWorkspace, Workspace
@@ -171,10 +171,11 @@ def test_gate_is_taught_whose_task_a_prompt_is(joined: Workspace) -> None:
     mixture = Mixture.load("default", foundation=joined.foundation, results=results, device="cpu", folds=[0])
     expert = Member(planned=joined.planned, raw=joined.raw, experts={"near": 0})
     confidences: dict[str, list[float]] = {"near": [], "far": []}
-    cases = joined.planned.fold(0).train
-    for prompt in prompts_of(expert, cases, model=mixture.model, foundation=joined.foundation, seed=0, off_task=False):
-        routing = mixture.route(prompt.case, [prompt.click])
-        confidences[prompt.class_name].append(1 - routing.confidences[GENERAL])
+    for case in joined.planned.fold(0).train:
+        settings = {"model": mixture.model, "foundation": joined.foundation, "seed": 0, "off_task": False}
+        for prompt in prompts_in(case, expert, **settings):
+            routing = mixture.route(prompt.case, [prompt.click])
+            confidences[prompt.class_name].append(1 - routing.confidences[GENERAL])
     assert np.mean(confidences["near"]) > 0.7 and np.mean(confidences["far"]) < 0.3
 
 
