@@ -7,7 +7,7 @@ import shlex
 import sys
 
 from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, positive_int, run_command
-from sammoe_pipeline.errors import SammoeError
+from sammoe_pipeline.errors import SammoeError, UsageError
 
 _DESCRIPTION = """\
 Check raw datasets, measure what they are like, split them into folds, decide which classes need an expert and in which
@@ -17,7 +17,8 @@ splits_final.json and sammoe_plan.json."""
 _EXAMPLES = """\
 examples:
   sammoe_plan_and_preprocess -d 4
-  sammoe_plan_and_preprocess -d 4 901 --foundation tiny -np 4"""
+  sammoe_plan_and_preprocess -d 4 901 --foundation tiny -np 4
+  sammoe_plan_and_preprocess -d 4 --show"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: 0 when done, 1 after a user's mistake; with several datasets, after all others were done.
     """
     arguments = _parser().parse_args(argv)
-    return run_command(lambda: _run(arguments))
+    return run_command(lambda: _show(arguments) if arguments.show else _run(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=_seed, metavar="N", help="of splits, chosen cases and clicks (default: 0)")
     parser.add_argument("--replan", action="store_true", help="make fingerprint and plan anew; splits are kept")
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="do nothing but print the plan that is there, and draw it with its evidence as a page beside it",
+    )
     parser.add_argument("-device", choices=("cuda", "cpu"), help="default: cuda where there is one, else cpu")
     add_workers_argument(parser)
     add_folder_arguments(parser)
@@ -132,6 +138,38 @@ def _run(arguments: argparse.Namespace) -> None:
     if failures:
         listed = "\n".join(str(error) for error in failures)
         raise SammoeError(f"{len(failures)} of {len(arguments.d)} datasets failed, the others are done.\n{listed}")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from planning.page import write_plan_page
+    from planning.table import plan_table
+    from sammoe_pipeline.artefacts import DatasetFingerprint, Plan, Splits
+    from sammoe_pipeline.foundations import find_foundation
+    from sammoe_pipeline.paths import PreprocessedDataset, find_dataset, find_folders
+
+    wishes = ("num_folds", "expert_threshold", "grouping", "seed", "replan")
+    if any(getattr(arguments, name) not in (None, False) for name in wishes):
+        raise UsageError("--show: it plans nothing. Leave out the flags that say how to plan, or leave out --show.")
+    folders = find_folders(preprocessed=arguments.preprocessed, results=arguments.results)
+    foundation = find_foundation(arguments.foundation, folders.results)
+    for dataset in arguments.d:
+        name = find_dataset(folders.preprocessed, dataset)
+        planned = PreprocessedDataset(root=folders.preprocessed, dataset=name, foundation=foundation.card.name)
+        if not planned.plan.is_file():
+            raise UsageError(
+                f"{planned.plan} is not there: the dataset was not planned for foundation '{foundation.card.name}'. "
+                f"Plan it with sammoe_plan_and_preprocess -d {shlex.quote(dataset)}{_same_flags(arguments)}"
+            )
+        plan = Plan.load(planned.plan)
+        sys.stdout.write(f"\n{plan_table(plan)}")
+        write_plan_page(
+            planned.plan_page,
+            plan,
+            DatasetFingerprint.load(planned.fingerprint),
+            Splits.load(planned.splits),
+            foundation,
+        )
+        sys.stdout.write(f"The plan as a page, with its evidence: {planned.plan_page}\n")
 
 
 def _same_flags(arguments: argparse.Namespace) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
@@ -45,6 +46,19 @@ TargetKind = Literal["class", "component"]
 
 
 @dataclass(frozen=True)
+class Score:
+    """How a decoder did on a class of a case.
+
+    Attributes:
+        dice: on the original grid, over all that is segmented by itself.
+        seconds: one answer took, on average; the first in a window embeds it.
+    """
+
+    dice: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What to measure for one class.
 
@@ -75,7 +89,7 @@ def measure_decoders(
     *,
     seed: int,
     device: str,
-) -> dict[str, dict[str, dict[str, list[float]]]]:
+) -> dict[str, dict[str, dict[str, list[Score]]]]:
     """Segments targets of a few cases from one click with decoders as they are.
 
     A few cases are read at a time, and a window that several classes or decoders look at is embedded once.
@@ -89,7 +103,7 @@ def measure_decoders(
         device: such as "cpu".
 
     Returns:
-        Dice on the original grid of each case, by decoder, class and candidate.
+        A score a case, in the order of the dataset's cases, by decoder, class and candidate.
     """
     from safetensors.torch import load_file
     from tqdm import tqdm
@@ -106,7 +120,7 @@ def measure_decoders(
             loaded[key] = expert
     total = len(decoders) * sum(len(wanted.cases) * len(wanted.candidates) for wanted in measurements.values())
 
-    def measure(case: RawCase) -> list[tuple[str, str, str, float]]:
+    def measure(case: RawCase) -> list[tuple[str, str, str, Score]]:
         here = {name: wanted for name, wanted in measurements.items() if case.name in wanted.cases}
         image = CaseImage([read_volume(path) for path in case.images])
         labels = CaseLabels.of(case)
@@ -120,19 +134,19 @@ def measure_decoders(
             )
             for name in [name for name, wanted in here.items() if configuration in wanted.candidates]:
                 for key, decoder in loaded.items():
-                    dice = _dice(targets[name], image, configuration, encoded, decoder, valid)
-                    scores.append((key, name, configuration.name, dice))
+                    score = _score(targets[name], image, configuration, encoded, decoder, valid)
+                    scores.append((key, name, configuration.name, score))
                 with one_at_a_time:
                     bar.update(len(loaded))
         return scores
 
     wanted_cases = {case for wanted in measurements.values() for case in wanted.cases}
-    found: dict[str, dict[str, dict[str, list[float]]]] = {key: {name: {} for name in measurements} for key in decoders}
+    found: dict[str, dict[str, dict[str, list[Score]]]] = {key: {name: {} for name in measurements} for key in decoders}
     one_at_a_time = Lock()
     with tqdm(total=total, desc="One click each", unit="target", disable=None) as bar:
         for scores in side_by_side(measure, [case for case in raw.training_cases if case.name in wanted_cases]):
-            for key, name, configuration, dice in scores:
-                found[key][name].setdefault(configuration, []).append(dice)
+            for key, name, configuration, score in scores:
+                found[key][name].setdefault(configuration, []).append(score)
     return found
 
 
@@ -167,34 +181,39 @@ class _Target:
         return cls(clicks=tuple(clicks), truth=truth)
 
 
-def _dice(
+def _score(
     target: _Target,
     image: CaseImage,
     configuration: Configuration,
     encoded: EncodedImage,
     decoder: MaskDecoder | None,
     valid: NDArray[np.bool_],
-) -> float:
+) -> Score:
     from sammoe_pipeline.inference.segment import segment
 
+    began = time.perf_counter()
     found = np.zeros(image.shape, dtype=np.bool_)
     for click in target.clicks:
         answer = segment(encoded, [image.click_in_configuration(click, configuration)], [decoder]).on(image.shape)
         found[answer.box] |= answer.logits.numpy() > 0
+    seconds = (time.perf_counter() - began) / len(target.clicks)
     found &= valid
-    return 2 * int((found & target.truth).sum()) / (int(found.sum()) + int(target.truth.sum()))
+    dice = 2 * int((found & target.truth).sum()) / (int(found.sum()) + int(target.truth.sum()))
+    return Score(dice=dice, seconds=seconds)
 
 
-def evidence_of(ceilings: Mapping[str, float], dice: Mapping[str, Sequence[float]]) -> dict[str, CandidateEvidence]:
+def evidence_of(ceilings: Mapping[str, float], scores: Mapping[str, Sequence[Score]]) -> dict[str, CandidateEvidence]:
     """Puts together what is known of each candidate of one class."""
-    return {
-        name: CandidateEvidence(
+    evidence = {}
+    for name, ceiling in ceilings.items():
+        of_cases = scores.get(name, ())
+        evidence[name] = CandidateEvidence(
             ceiling=ceiling,
-            dice=round(mean(dice[name]), _DIGITS) if dice.get(name) else None,
-            dice_by_case=tuple(round(value, _DIGITS) for value in dice.get(name, ())),
+            dice=round(mean(score.dice for score in of_cases), _DIGITS) if of_cases else None,
+            dice_by_case=tuple(round(score.dice, _DIGITS) for score in of_cases),
+            seconds=round(median(score.seconds for score in of_cases), _DIGITS) if of_cases else None,
         )
-        for name, ceiling in ceilings.items()
-    }
+    return evidence
 
 
 def pool_evidence(

@@ -122,6 +122,7 @@ def make_plan(
             reason=f"{_why_expert(found, task_of.get(name), by_expert.get(name, {}), expert_threshold)}; {why}"
             + (f" (both sides together, with {fingerprint.classes[name].partner})" if name in of_both_sides else ""),
             evidence=evidence[name],
+            measured_on=_measured_on(raw, cases_of[name]) if evidence[name] else (),
             experts=by_expert.get(name, {}),
         )
         for name, (configuration, why) in choices.items()
@@ -202,9 +203,15 @@ def _measurement(
     return Measurement(
         values=raw.labels[name],
         target=targets[name],
-        cases=tuple(cases_of[name][:MEASURED_CASES]),
+        cases=_measured_on(raw, cases_of[name]),
         candidates=tuple(candidates),
     )
+
+
+def _measured_on(raw: RawDataset, having: Sequence[str]) -> tuple[str, ...]:
+    """Returns the first cases of those that have a class, in the order of the dataset."""
+    chosen = set(having[:MEASURED_CASES])
+    return tuple(case.name for case in raw.training_cases if case.name in chosen)
 
 
 def _measure_candidates(
@@ -235,8 +242,8 @@ def _measure_candidates(
         }
         found = measure_decoders(raw, foundation, fitting, measurements, seed=seed, device=device)
         for key, of_class in found.items():
-            for name, dice in of_class.items():
-                by_expert[name][key] = round(float(np.mean(dice[configuration])), _DIGITS)
+            for name, scores in of_class.items():
+                by_expert[name][key] = round(float(np.mean([score.dice for score in scores[configuration]])), _DIGITS)
     return by_expert
 
 

@@ -248,7 +248,9 @@ class CandidateEvidence(Record):
     dice: float | None
     """Mean Dice of the general expert at one click; None where the ceiling alone ruled the candidate out."""
     dice_by_case: tuple[float, ...]
-    """The same case by case, in the order in which every candidate saw them."""
+    """The same case by case, in the order of `measured_on`."""
+    seconds: float | None = None
+    """Median time of an answer of the general expert, embedding the image included where it was first looked at."""
 
 
 class ClassPlan(Record):
@@ -265,6 +267,8 @@ class ClassPlan(Record):
     """Why, in words."""
     evidence: dict[str, CandidateEvidence]
     """By configuration name."""
+    measured_on: tuple[str, ...] = ()
+    """Cases of fold 0's `train` that the evidence comes from."""
     experts: dict[str, float] = {}
     """Mean Dice at one click of each candidate expert in the chosen configuration, on the same cases."""
 

@@ -141,6 +141,14 @@ def train_expert(argv: list[str] | None = None) -> int:
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds, or all (default: all)")
     parser.add_argument("--task", nargs="+", metavar="NAME", help="tasks of the plan (default: all, and the locator)")
     parser.add_argument("--c", action="store_true", help="continue; an error if there is nothing to continue")
+    parser.add_argument(
+        "-np",
+        dest="num_processes",
+        type=positive_int,
+        metavar="N",
+        help="experts to train at a time, each on a card of its own or on its share of the processor (default: one a "
+        "card; on a processor one)",
+    )
     add_foundation_argument(parser)
     _add_device_argument(parser)
     add_folder_arguments(parser, only=("preprocessed", "results"))
@@ -163,6 +171,7 @@ def train_expert(argv: list[str] | None = None) -> int:
             foundation=foundation,
             results=folders.results,
             device=device,
+            workers=arguments.num_processes,
         )
         next_command(_with_foundation("sammoe_train_gate", arguments))
 

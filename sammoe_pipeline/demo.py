@@ -89,7 +89,7 @@ def _stages(folder: Path) -> list[list[str]]:
     return [
         ["sammoe_convert_dataset", "phantom_torso", "-d", dataset, *phantoms],
         ["sammoe_plan_and_preprocess", "-d", dataset, "--num_folds", str(NUM_FOLDS), *threshold],
-        ["sammoe_train_expert", "-d", dataset, "-f", FOLD],
+        ["sammoe_train_expert", "-d", dataset, "-f", FOLD, "-np", "2"],
         ["sammoe_train_gate", "-d", dataset, "-f", FOLD],
         ["sammoe_predict", "-i", str(images), "-o", str(folder / PREDICTIONS), "-d", dataset],
         ["sammoe_evaluate", "--seeds", "1"],

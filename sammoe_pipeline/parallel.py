@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.synchronize import RLock
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 from sammoe_pipeline.errors import WorkerDiedError
 
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_place = 0
+
+
+def worker_place() -> int:
+    """Returns which of the processes of `run_jobs` this one is, from 0; 0 where there is one alone."""
+    return _place
 
 
 def run_jobs(
@@ -20,10 +34,11 @@ def run_jobs(
     """Does `work` on every job, with a progress bar on terminals.
 
     Args:
-        work: a function at the top level of a module, so that processes can find it. What it raises ends everything:
-            work that shall go on past a broken case returns its faults.
+        work: a function at the top level of a module, so that processes can find it. What it raises ends everything,
+            running work included: work that shall go on past a broken case returns its faults.
         jobs: picklable.
-        workers: processes, started anew (spawn) so that no threads or locks are inherited; 1 works in this one.
+        workers: processes, started anew (spawn) so that no threads or locks are inherited; 1 works in this one. They
+            end with this process, however it ends.
         description: words before the progress bar.
         unit: what one job is.
 
@@ -36,24 +51,59 @@ def run_jobs(
     from tqdm import tqdm
 
     results: dict[int, Result] = {}
+    workers = min(workers, len(jobs))
     with tqdm(total=len(jobs), desc=description, unit=unit, disable=None) as bar:
-        if workers <= 1 or len(jobs) <= 1:
+        if workers <= 1:
             for index, job in enumerate(jobs):
                 results[index] = work(job)
                 bar.update()
         else:
-            pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
+            others = set(active_children())
+            pool = _start(workers)
             try:
                 futures = {pool.submit(work, job): index for index, job in enumerate(jobs)}
                 for future in as_completed(futures):
                     results[futures[future]] = future.result()
                     bar.update()
-            except BrokenProcessPool as error:
+            except BaseException as error:
+                for child in set(active_children()) - others:
+                    child.terminate()
+                if not isinstance(error, BrokenProcessPool):
+                    raise
                 raise WorkerDiedError(
                     f"{description}: the system ended a worker process, usually because memory ran out. Run the same "
                     f"command with fewer processes (-np {max(1, workers // 2)})."
                 ) from error
             finally:
-                # An error or an interrupt does not wait for the jobs that have not begun.
                 pool.shutdown(cancel_futures=True)
     return [results[index] for index in range(len(jobs))]
+
+
+def _start(workers: int) -> ProcessPoolExecutor:
+    from tqdm import tqdm
+
+    context = get_context("spawn")
+    places, lock = context.SimpleQueue(), context.RLock()
+    tqdm.set_lock(lock)
+    for place in range(workers):
+        places.put(place)
+    return ProcessPoolExecutor(workers, context, _begin_worker, (places, lock))
+
+
+def _begin_worker(places: SimpleQueue[int], lock: RLock) -> None:
+    """Gives a new process its place, and a line below the others' for its progress bars; ends it with its parent."""
+    global _place
+    _place = places.get()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted as well, and ends the others.
+    os.environ |= {"TQDM_POSITION": str(_place + 1), "TQDM_LEAVE": ""}
+    from tqdm import tqdm
+
+    tqdm.set_lock(lock)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -208,6 +208,11 @@ class PreprocessedDataset:
         """The `sammoe_plan.json` for this foundation."""
         return self.folder / self.foundation / PLAN_JSON
 
+    @property
+    def plan_page(self) -> Path:
+        """The `sammoe_plan.html`, drawn from it."""
+        return self.plan.with_suffix(".html")
+
     def ground_truth(self, case: str) -> Path:
         """Label map of a case on its original grid, always as `.nii.gz`."""
         return self.folder / GT_SEGMENTATIONS / f"{case}.nii.gz"

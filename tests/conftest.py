@@ -46,7 +46,7 @@ def nano_foundation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Founda
     from sammoe_pipeline.paths import FOUNDATION_JSON
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BUILDERS, "nano", _nano)
+        patch.setitem(BUILDERS, "nano", build_nano)
         folder = tmp_path_factory.mktemp("foundations") / "nano"
         _write_foundation(folder, builder="nano", spacing_mm=1.0)
         yield Foundation(card=FoundationCard.load(folder / FOUNDATION_JSON), folder=folder)
@@ -77,7 +77,7 @@ def _write_foundation(folder: Path, *, builder: str, spacing_mm: float) -> None:
     ).save(folder / FOUNDATION_JSON)
 
 
-def _nano(patch_size: int = 16) -> SamMed3D:
+def build_nano(patch_size: int = 16) -> SamMed3D:
     from sammoe_pipeline.model import MaskDecoder, SamMed3D
     from sammoe_pipeline.model.attention import Attention
     from sammoe_pipeline.model.image_encoder import Block, ImageEncoder

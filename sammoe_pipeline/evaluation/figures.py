@@ -1,28 +1,25 @@
-"""The report's figures: one function a figure, each drawn without touching matplotlib's global state."""
+"""The report's figures: one function a figure."""
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sammoe_pipeline.artefacts import CalibrationPoint
 from sammoe_pipeline.evaluation.comparison import ClassRow
 from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord, case_means
-from sammoe_pipeline.evaluation.style import ACCENT, GENERAL_TASK, INK, MUTED, PALE, RULE, SPECIAL
 from sammoe_pipeline.evaluation.summary import RoutingRow
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
+from sammoe_pipeline.page.canvas import legend_above, panels, plain
+from sammoe_pipeline.page.style import ACCENT, GENERAL_TASK, INK, MUTED, PALE, RULE, SPECIAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MIME_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
-_DPI = {"svg": 72, "png": 150}
 WITH_EXPERT, WITHOUT_EXPERT = "classes with an expert", "classes without"
 
 
@@ -32,7 +29,7 @@ def gains(rows: Sequence[ClassRow]) -> Figure:
         ((row, row.over_native) for row in rows if row.over_native is not None),
         key=lambda pair: (pair[0].task is not None, pair[1].mean),
     )
-    figure, [axes] = _panels(8.6, 0.9 + 0.25 * len(shown))
+    figure, [axes] = panels(8.6, 0.9 + 0.25 * len(shown))
     for place, (row, estimate) in enumerate(shown):
         colour = SPECIAL if row.task is not None else GENERAL_TASK
         axes.plot([0, 100 * estimate.mean], [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
@@ -44,7 +41,7 @@ def gains(rows: Sequence[ClassRow]) -> Figure:
             same = 100 * row.over_general.mean
             axes.plot(same, place, "o", color=colour, markersize=7.5, markerfacecolor="white", zorder=1.5)
     axes.axvline(0, color=INK, linewidth=0.9)
-    axes.set_yticks(range(len(shown)), [_plain(f"{_short(row.dataset)}: {row.class_name}") for row, _ in shown])
+    axes.set_yticks(range(len(shown)), [plain(f"{_short(row.dataset)}: {row.class_name}") for row, _ in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("Mixture minus general expert, Dice points")
     axes.grid(axis="x", color=RULE, linewidth=0.6)
@@ -59,7 +56,7 @@ def scatter(cases: Sequence[CaseRecord]) -> Figure:
         cases: records of one kind of prompt.
     """
     special = {(record.dataset, record.class_name) for record in cases if record.task is not None}
-    figure, [axes] = _panels(4.6, 4.6)
+    figure, [axes] = panels(4.6, 4.6)
     drawn = set()
     for has_expert, colour in ((False, GENERAL_TASK), (True, SPECIAL)):
         points = [
@@ -96,7 +93,7 @@ def routing_matrix(rows: Sequence[RoutingRow], experts: Sequence[str]) -> Figure
     labels = [
         _short(expert_key(row.dataset, row.task)) if row.task else f"{_short(row.dataset)}, no expert" for row in rows
     ]
-    figure, [axes] = _panels(3.2 + 0.62 * len(columns), 1.7 + 0.36 * len(rows))
+    figure, [axes] = panels(3.2 + 0.62 * len(columns), 1.7 + 0.36 * len(rows))
     axes.imshow(shares, cmap=_blues(), vmin=0, vmax=1, aspect="auto")
     for row, column in np.argwhere(counts > 0):
         share = shares[row, column]
@@ -104,9 +101,9 @@ def routing_matrix(rows: Sequence[RoutingRow], experts: Sequence[str]) -> Figure
             column, row, f"{100 * share:.0f}", ha="center", va="center", size=8, color="white" if share > 0.55 else INK
         )
     axes.set_xticks(
-        range(len(columns)), [_plain(_short(key)) for key in columns], rotation=35, ha="right", rotation_mode="anchor"
+        range(len(columns)), [plain(_short(key)) for key in columns], rotation=35, ha="right", rotation_mode="anchor"
     )
-    axes.set_yticks(range(len(rows)), [_plain(label) for label in labels])
+    axes.set_yticks(range(len(rows)), [plain(label) for label in labels])
     axes.set_xlabel("Who answered, % of the row's prompts")
     axes.tick_params(length=0)
     for side in axes.spines.values():
@@ -126,7 +123,7 @@ def confidences(routing: Sequence[RoutingRecord], threshold: float) -> Figure:
         for record in routing
         if record.task is None
     ]
-    figure, [axes] = _panels(4.6, 3.5)
+    figure, [axes] = panels(4.6, 3.5)
     bins = [step / 20 for step in range(21)]
     for values, colour, words in (
         (other, GENERAL_TASK, f"{WITHOUT_EXPERT}: surest expert"),
@@ -136,7 +133,7 @@ def confidences(routing: Sequence[RoutingRecord], threshold: float) -> Figure:
             axes.hist(values, bins=bins, color=colour, alpha=0.55, label=words)
     axes.axvline(threshold, color=ACCENT, linewidth=1.3, label=f"threshold {threshold:g}")
     axes.set(xlim=(0, 1), xlabel="Confidence of the gate", ylabel="Prompts")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -144,44 +141,19 @@ def threshold_curve(calibration: Sequence[CalibrationPoint], threshold: float) -
     """Draws what each threshold did on the calibration cases, which are apart from those of this report."""
     points = sorted(calibration, key=lambda point: point.threshold)
     x = [point.threshold for point in points]
-    figure, panels = _panels(8.6, 2.7, number=3)
+    figure, three = panels(8.6, 2.7, number=3)
     curves = (
         ("Mean Dice, %", [100 * point.mean_dice for point in points], SPECIAL),
         ("Lost on general targets, Dice points", [100 * point.general_loss for point in points], ACCENT),
         ("Answered by an expert, %", [100 * point.expert_share for point in points], MUTED),
     )
-    for panel, (title, y, colour) in zip(panels, curves, strict=True):
+    for panel, (title, y, colour) in zip(three, curves, strict=True):
         panel.plot(x, y, "o-", color=colour, markersize=3, linewidth=1.4)
         panel.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
         panel.set_title(title, size=9, color=INK, loc="left")
         panel.set_xlabel("Threshold")
         panel.grid(color=RULE, linewidth=0.6)
     return figure
-
-
-def data_uri(figure: Figure, *, kind: Literal["svg", "png"] = "svg") -> str:
-    """Returns a figure as an address that holds the picture itself, so that a page needs no other file."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format=kind, dpi=_DPI[kind])
-    return f"data:{_MIME_TYPES[kind]};base64,{base64.b64encode(picture.getvalue()).decode()}"
-
-
-def _panels(width: float, height: float, number: int = 1) -> tuple[Figure, list[Axes]]:
-    """Returns a figure, in inches, and its panels side by side."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    panels = [figure.add_subplot(1, number, place + 1) for place in range(number)]
-    for axes in panels:
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8.5, color=RULE, labelcolor=INK)
-        axes.xaxis.label.set(size=9, color=MUTED)
-        axes.yaxis.label.set(size=9, color=MUTED)
-        for side, spine in axes.spines.items():
-            spine.set(visible=side in ("left", "bottom"), color=RULE)
-    return figure, panels
 
 
 def _name_groups(axes: Axes, drawn: Collection[bool]) -> None:
@@ -193,20 +165,7 @@ def _name_groups(axes: Axes, drawn: Collection[bool]) -> None:
             Line2D([], [], marker="o", linestyle="", markersize=5, color=SPECIAL, label=WITH_EXPERT),
             Line2D([], [], marker="o", linestyle="", markersize=5, color=GENERAL_TASK, label=WITHOUT_EXPERT),
         ]
-        _legend_above(axes, handles=handles, ncols=2)
-
-
-def _legend_above(axes: Axes, **settings: Any) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        frameon=False,
-        fontsize=8.5,
-        borderaxespad=0.2,
-        labelcolor=INK,
-        handletextpad=0.4,
-        **settings,
-    )
+        legend_above(axes, handles=handles, ncols=2)
 
 
 def _blues() -> Any:
@@ -218,8 +177,3 @@ def _blues() -> Any:
 def _short(name: str) -> str:
     """Leaves out the number of a dataset: `Dataset004_Hippocampus/anterior` becomes `Hippocampus/anterior`."""
     return re.sub(r"^Dataset\d{3}_", "", name)
-
-
-def _plain(words: str) -> str:
-    """Keeps matplotlib from reading dollar signs as formulas."""
-    return words.replace("$", r"\$")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.atomic import atomic_path
 from sammoe_pipeline.evaluation.metrics import dice
-from sammoe_pipeline.evaluation.style import GENERAL_LINE, INK, MIXTURE_LINE, MUTED, TRUTH_LINE
 from sammoe_pipeline.evaluation.wording import percent
+from sammoe_pipeline.page.style import GENERAL_LINE, INK, MIXTURE_LINE, MUTED, TRUTH_LINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

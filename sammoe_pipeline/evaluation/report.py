@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sammoe_pipeline.artefacts import CalibrationPoint
-from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.evaluation import figures
 from sammoe_pipeline.evaluation.comparison import ClassRow, Group, GroupName, Table
 from sammoe_pipeline.evaluation.pictures import RADIOLOGICAL, Picture, draw_picture
 from sammoe_pipeline.evaluation.records import METHODS, CaseRecord, RoutingRecord
-from sammoe_pipeline.evaluation.style import PAGE
 from sammoe_pipeline.evaluation.summary import EvaluationSummary
 from sammoe_pipeline.evaluation.wording import (
     DISCLAIMER,
@@ -28,11 +26,10 @@ from sammoe_pipeline.evaluation.wording import (
     seed_words,
     signed,
 )
+from sammoe_pipeline.page.html import facts, figure_block, tile, write_page
 from sammoe_pipeline.paths import REPORT_HTML
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from sammoe_pipeline.evaluation.bootstrap import Estimate
 
 
@@ -69,16 +66,8 @@ def write_report(
         _examples(pictures),
         _provenance(summary),
     ]
-    title = f"Mixture {escape(summary.mixture)}: evaluation"
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{PAGE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(section for section in sections if section)
-        + f"\n<footer>{DISCLAIMER}</footer>\n</main>\n</body>\n</html>\n"
-    )
     path = folder / REPORT_HTML
-    write_text(path, page)
+    write_page(path, title=f"Mixture {summary.mixture}: evaluation", sections=sections, footer=DISCLAIMER)
     return path
 
 
@@ -114,11 +103,11 @@ def _tiles(table: Table) -> str:
     if table.recovered_gain is not None:
         tasks = f"{table.worthwhile_tasks} task" + ("" if table.worthwhile_tasks == 1 else "s")
         detail = f"of what the right expert would gain, over {tasks} where it gains more than one point"
-        tiles.append(_tile("Gain recovered by the gate", f"{100 * table.recovered_gain:.0f}&nbsp;%", detail))
+        tiles.append(tile("Gain recovered by the gate", f"{100 * table.recovered_gain:.0f}&nbsp;%", detail))
     overall = table.groups["all"]
     if overall.worst_class is not None:
         tiles.append(
-            _tile("Worst class", signed(overall.worst_difference), f"{escape(overall.worst_class)}, Dice points")
+            tile("Worst class", signed(overall.worst_difference), f"{escape(overall.worst_class)}, Dice points")
         )
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -129,14 +118,7 @@ def _group_tile(words: str, group: Group) -> str:
     detail = (
         f"Dice {before} &rarr; {after}&nbsp;%; {signed(beyond)} against the general expert in the same configuration"
     )
-    return _tile(f"{words} ({group.classes})", signed(gain), detail)
-
-
-def _tile(label: str, value: str, detail: str) -> str:
-    return (
-        f'<div class="tile"><div class="label">{label}</div><div class="value">{value}</div>'
-        f'<div class="detail">{detail}</div></div>'
-    )
+    return tile(f"{words} ({group.classes})", signed(gain), detail)
 
 
 def _table(table: Table, summary: EvaluationSummary) -> str:
@@ -202,14 +184,14 @@ def _change(estimate: Estimate | None) -> str:
 def _differences(table: Table, cases: Sequence[CaseRecord]) -> str:
     if all(row.over_native is None for row in table.rows):
         return ""
-    gains = _figure(
+    gains = figure_block(
         figures.gains(table.rows),
         "Mean change of Dice by class, from the foundation alone to the mixture",
         "Filled dots: mean change of Dice from the foundation alone, at its native configuration, to the mixture. "
         "Lines are 95 % intervals; one that crosses zero leaves open whether anything changed. Open dots: the same "
         "against the general expert in the task's configuration, without what resolution alone brings.",
     )
-    scatter = _figure(
+    scatter = figure_block(
         figures.scatter(cases),
         "Dice of each case, foundation alone against mixture",
         "Each dot is one class in one case. Above the dashed line the mixture is better.",
@@ -220,12 +202,12 @@ def _differences(table: Table, cases: Sequence[CaseRecord]) -> str:
 def _routing(summary: EvaluationSummary, routing: Sequence[RoutingRecord]) -> str:
     if not routing or not summary.experts:
         return ""
-    matrix = _figure(
+    matrix = figure_block(
         figures.routing_matrix(summary.routing, summary.experts),
         "Share of prompts that each expert answered, by task",
         "A row a task, a column who answered. Ideally tasks go to their own expert and all else to the general one.",
     )
-    histogram = _figure(
+    histogram = figure_block(
         figures.confidences(routing, summary.threshold),
         "Histogram of the gate's confidence",
         "Confidence in a class's own expert where it has one, and in the surest of all experts where it has none.",
@@ -240,7 +222,7 @@ expert answers alone, as if there were no mixture.</p>
 def _calibration(summary: EvaluationSummary, calibration: Sequence[CalibrationPoint]) -> str:
     if not calibration:
         return ""
-    curve = _figure(
+    curve = figure_block(
         figures.threshold_curve(calibration, summary.threshold),
         "Mean Dice, loss on general targets and experts' share against the threshold",
         "From calibration cases, which are apart from the cases of this report. Dashed: the threshold in use. A higher "
@@ -254,7 +236,7 @@ def _examples(pictures: Sequence[Picture]) -> str:
         return ""
     shown = "".join(
         f"<h3>{escape(picture.class_name)}, {escape(picture.case)}</h3>"
-        + _figure(
+        + figure_block(
             draw_picture(picture),
             f"{picture.class_name} in {picture.case}: image, truth, general expert and mixture in three planes",
             f"{picture.dataset}. {picture.caption}",
@@ -270,7 +252,7 @@ def _examples(pictures: Sequence[Picture]) -> str:
 def _provenance(summary: EvaluationSummary) -> str:
     made = summary.provenance
     seconds = ", ".join(f"{METHOD_NAMES[method]} {time:.2f} s" for method, time in summary.tables[0].seconds.items())
-    facts = {
+    known = {
         "Mixture": summary.mixture,
         "Experts": ", ".join(summary.experts) or "none",
         "Foundation": f"{summary.foundation}, SHA-256 {summary.foundation_sha256}",
@@ -280,12 +262,4 @@ def _provenance(summary: EvaluationSummary) -> str:
         "Versions": ", ".join(f"{package} {version}" for package, version in made.versions.items()),
         "Commit": made.commit or "unknown",
     }
-    entries = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
-    return f"<h2>Provenance</h2>\n<dl>{entries}</dl>"
-
-
-def _figure(figure: Figure, description: str, caption: str, *, kind: Literal["svg", "png"] = "svg") -> str:
-    return (
-        f'<figure><img src="{figures.data_uri(figure, kind=kind)}" alt="{escape(description)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    return f"<h2>Provenance</h2>\n{facts(known)}"

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,11 @@ def contents(prepared: PreprocessedDataset) -> dict[Path, tuple[bytes, int]]:
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
+def without_times(files: Mapping[Path, tuple[bytes, int]]) -> dict[Path, bytes]:
+    """Every file's bytes, but for the seconds that something took."""
+    return {path: re.sub(rb'"seconds": [0-9.e-]+', b"", content) for path, (content, _) in files.items()}
+
+
 def test_a_dataset_is_planned_and_prepared(
     make_raw: MakeRaw,
     blocks: Blocks,
@@ -76,9 +83,7 @@ def test_a_dataset_is_planned_and_prepared(
     assert contents(prepared) == before
 
     assert command("-d", "7", "--replan") == 0
-    assert {path: content for path, (content, _) in contents(prepared).items()} == {
-        path: content for path, (content, _) in before.items()
-    }
+    assert without_times(contents(prepared)) == without_times(before)
 
 
 def test_changed_raw_data_ask_for_replan(make_raw: MakeRaw, blocks: Blocks, command: Command, capsys: Captured) -> None:
@@ -208,3 +213,36 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--expert_threshold" in done.stdout
+
+
+def test_a_plan_is_shown_and_drawn(
+    make_raw: MakeRaw, blocks: Blocks, command: Command, prepared: PreprocessedDataset, capsys: Captured
+) -> None:
+    make_raw(blocks, {"one": 1, "two <b>": 2})
+    assert command("-d", "7") == 0
+    before = contents(prepared)
+    table = capsys.readouterr().out.partition("\nNext:")[0]
+    assert command("-d", "7", "--show") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(table.rstrip()) and str(prepared.plan_page) in shown
+    assert {path: kept for path, kept in contents(prepared).items() if path != prepared.plan_page} == before
+    page = prepared.plan_page.read_text(encoding="utf-8")
+    assert "two &lt;b&gt;" in page and "two <b>" not in page
+    for reason in (chosen.reason for chosen in Plan.load(prepared.plan).classes.values()):
+        assert escape(reason) in page
+    assert page.count("data:image/svg+xml;base64,") == 3
+    assert "http" not in re.sub(r'src="data:[^"]*"', "", page)
+
+
+def test_a_plan_that_is_not_there_cannot_be_shown(
+    make_raw: MakeRaw, blocks: Blocks, command: Command, prepared: PreprocessedDataset, capsys: Captured
+) -> None:
+    make_raw(blocks, {"one": 1, "two": 2})
+    prepared.folder.mkdir(parents=True)
+    assert command("-d", "7", "--show") == 1
+    assert "sammoe_plan_and_preprocess -d 7" in capsys.readouterr().err
+
+
+def test_showing_is_not_planning(command: Command, capsys: Captured) -> None:
+    assert command("-d", "7", "--show", "--replan") == 1
+    assert "--show: it plans nothing" in capsys.readouterr().err

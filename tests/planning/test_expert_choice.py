@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from planning.expert_choice import (
     Measurement,
+    Score,
     TargetKind,
     choose_configuration,
     evidence_of,
@@ -32,9 +33,8 @@ Blocks = Mapping[str, NDArray[Any]]
 
 
 def evidence(**candidates: tuple[float, tuple[float, ...]]) -> dict[str, CandidateEvidence]:
-    return evidence_of(
-        {c: ceiling for c, (ceiling, _) in candidates.items()}, {c: d for c, (_, d) in candidates.items()}
-    )
+    scores = {name: [Score(dice=value, seconds=0.1) for value in dice] for name, (_, dice) in candidates.items()}
+    return evidence_of({name: ceiling for name, (ceiling, _) in candidates.items()}, scores)
 
 
 def test_candidates_far_below_the_best_ceiling_are_not_measured() -> None:
@@ -83,8 +83,9 @@ def test_a_class_that_was_never_seen_stays_native() -> None:
 
 
 def test_evidence_is_the_mean_over_targets() -> None:
-    found = evidence_of({"native": 0.9, "fine": 0.95}, {"native": [0.2, 0.4]})
-    assert found["native"] == CandidateEvidence(ceiling=0.9, dice=0.3, dice_by_case=(0.2, 0.4))
+    scores = [Score(dice=0.2, seconds=5.0), Score(dice=0.4, seconds=1.0), Score(dice=0.6, seconds=2.0)]
+    found = evidence_of({"native": 0.9, "fine": 0.95}, {"native": scores})
+    assert found["native"] == CandidateEvidence(ceiling=0.9, dice=0.4, dice_by_case=(0.2, 0.4, 0.6), seconds=2.0)
     assert found["fine"] == CandidateEvidence(ceiling=0.95, dice=None, dice_by_case=())
 
 
@@ -129,9 +130,9 @@ def test_dice_is_over_the_union_on_the_original_grid(
     raw = read_raw_dataset(make_raw(blocks, {"one": 1, "two": 2}))
     found = measure_decoders(raw, foundation, {"general": None}, {"two": wanted}, seed=0, device="cpu")
     # The class has 26 of 14^3 voxels; the answer has all.
-    dice = [2 * 26 / (26 + 14**3)] * 2
-    assert found == {"general": {"two": {"native": dice, "1.5mm": dice}}}
-    assert shapes_answered == ([(14, 14, 14)] * clicks + [(28, 28, 28)] * clicks) * 2
+    dice = {name: [score.dice for score in scores] for name, scores in found["general"]["two"].items()}
+    assert dice == dict.fromkeys(["native", "1.5mm"], [2 * 26 / (26 + 14**3)] * 2)
+    assert sorted(shapes_answered) == sorted(([(14, 14, 14)] * clicks + [(28, 28, 28)] * clicks) * 2)
 
 
 @pytest.mark.usefixtures("shapes_answered")
@@ -139,4 +140,4 @@ def test_ignored_voxels_are_not_scored(make_raw: MakeRaw, blocks: Blocks, founda
     wanted = Measurement(values=(1,), target="class", cases=("case_1",), candidates=(foundation.native,))
     raw = read_raw_dataset(make_raw(blocks, {"one": 1, "ignore": 2}))
     found = measure_decoders(raw, foundation, {"general": None}, {"one": wanted}, seed=0, device="cpu")
-    assert found["general"]["one"]["native"] == [2 * 216 / (216 + 14**3 - 26)]
+    assert [score.dice for score in found["general"]["one"]["native"]] == [2 * 216 / (216 + 14**3 - 26)]

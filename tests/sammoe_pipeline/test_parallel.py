@@ -1,14 +1,19 @@
-"""The work is done by functions of the standard library, which spawned processes find wherever the tests lie."""
-
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sammoe_pipeline.errors import WorkerDiedError
-from sammoe_pipeline.parallel import run_jobs
+from sammoe_pipeline.parallel import run_jobs, worker_place
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -27,6 +32,71 @@ def test_errors_of_the_work_come_through(workers: int) -> None:
 def test_a_dead_worker_is_explained() -> None:
     with pytest.raises(WorkerDiedError, match=r"Dying: .* memory ran out.* \(-np 1\)"):
         run_jobs(os._exit, [9, 9], workers=2, description="Dying")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(end: signal.Signals, tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\n"
+        "from sammoe_pipeline.parallel import run_jobs\n"
+        "if __name__ == '__main__':\n"
+        "    run_jobs(time.sleep, [1000, 1000], workers=2, description='Sleeping')\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
+    try:
+        workers: set[int] = set()
+        wait_until(lambda: len(workers.update(busy_children(parent.pid)) or workers) == 2)
+        parent.send_signal(end)
+        parent.wait(timeout=30)
+        wait_until(lambda: not any(is_running(worker) for worker in workers))
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if reached():
+            return
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def busy_children(parent: int) -> set[int]:
+    """Returns the spawned workers of a process, but for the one that watches over shared memory."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # It may have ended by now.
+            of_parent = f"PPid:\t{parent}\n" in (process / "status").read_text()
+            if of_parent and b"spawn_main" in (process / "cmdline").read_bytes():
+                found.add(int(process.name))
+    return found
+
+
+def is_running(process: int) -> bool:
+    status = Path(f"/proc/{process}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def test_an_error_does_not_wait_for_what_runs() -> None:
+    began = time.monotonic()
+    with pytest.raises(TypeError):
+        run_jobs(time.sleep, [1000, None], workers=2, description="Sleeping")
+    assert time.monotonic() - began < 100
+
+
+def place_in_company(folder: Path) -> int:
+    """Returns the place of a process, once all three have begun."""
+    (folder / str(os.getpid())).touch()
+    wait_until(lambda: len(list(folder.iterdir())) == 3)
+    return worker_place()
+
+
+def test_each_process_has_a_place_of_its_own(tmp_path: Path) -> None:
+    assert sorted(run_jobs(place_in_company, [tmp_path] * 3, workers=3, description="Asking")) == [0, 1, 2]
+    assert worker_place() == 0
 
 
 def test_no_jobs_give_no_results() -> None:

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sammoe_pipeline.artefacts import Budget
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.model import BUILDERS
 from sammoe_pipeline.paths import CHECKPOINT, EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, Results
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training import train_dataset as module
-from tests.conftest import Workspace
+from sammoe_pipeline.training.train_dataset import _train as train_one
+from tests.conftest import Workspace, build_nano
 
 Started = list[tuple[str, int]]
 
@@ -35,6 +38,8 @@ def _train(
     folds: Sequence[int] | None = None,
     tasks: Sequence[str] | None = None,
     must_continue: bool = False,
+    device: str = "cpu",
+    workers: int | None = None,
 ) -> None:
     module.train_dataset(
         planned or workspace.planned,
@@ -43,7 +48,8 @@ def _train(
         must_continue=must_continue,
         foundation=foundation or workspace.foundation,
         results=results,
-        device="cpu",
+        device=device,
+        workers=workers,
     )
 
 
@@ -176,3 +182,61 @@ def test_training_leaves_experts_and_locators_where_they_are_looked_for(trained:
     for fold in range(2):
         assert (places.expert_fold("Dataset007_Boxes", "boxes", fold) / EXPERT_JSON).is_file()
         assert (places.locator_fold("Dataset007_Boxes", fold) / LOCATOR_JSON).is_file()
+
+
+def test_what_takes_longest_is_trained_first(workspace: Workspace, started: Started, tmp_path: Path) -> None:
+    long = workspace.planned.plan.model_copy(update={"locator_budget": Budget(views=8, iterations=10_000)})
+    _train(workspace, tmp_path, planned=replace(workspace.planned, plan=long))
+    assert started == [("locator", 0), ("locator", 1), ("boxes", 0), ("boxes", 1)]
+
+
+def _train_nano(one: Any) -> None:
+    """Does the work of a process that knows the network of the tests."""
+    BUILDERS["nano"] = build_nano
+    train_one(one)
+
+
+def test_training_side_by_side_gives_the_same_weights(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_train", _train_nano)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        _train(workspace, tmp_path / "two", folds=[0], workers=2)
+        torch.set_num_threads(1)
+        _train(workspace, tmp_path / "one", folds=[0])
+    finally:
+        torch.set_num_threads(threads)
+    weights = {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.safetensors")}
+    assert len(weights) == 2
+    for path in weights:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cards", "asked", "workers"), [(1, None, 1), (2, None, 2), (2, 4, 4), (8, None, 4), (2, 1, 1)]
+)
+def test_every_card_trains_one_unless_told_otherwise(
+    cards: int, asked: int | None, workers: int, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(module, "run_jobs", lambda _, jobs, *, workers, **__: begun.append(workers))
+    _train(workspace, tmp_path, device="cuda", workers=asked)
+    assert begun == [workers]
+
+
+@pytest.mark.parametrize(
+    ("cards", "place", "device"), [(1, 0, "cuda"), (2, 0, "cuda:0"), (2, 1, "cuda:1"), (2, 3, "cuda:1")]
+)
+def test_processes_share_the_cards(
+    cards: int, place: int, device: str, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[str] = set()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(module, "worker_place", lambda: place)
+    monkeypatch.setattr(module, "train_expert", lambda *_, device, **__: used.add(device))
+    monkeypatch.setattr(module, "train_locator", lambda *_, device, **__: used.add(device))
+    _train(workspace, tmp_path, device="cuda", workers=1)
+    assert used == {device}

@@ -1,4 +1,4 @@
-"""Colours and type of the report: one palette, told apart without colour vision, for figures, pictures and the page."""
+"""Colours and type of all pages: one palette, told apart without colour vision, for figures, pictures and text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SPECIAL, GENERAL_TASK, ACCENT = "#1f5f99", "#8b95a1", "#c2571a"
 TRUTH_LINE, GENERAL_LINE, MIXTURE_LINE = "#3ddc84", "#ffb000", "#4db8ff"
 """Outlines on grey images."""
 
-PAGE = f"""
+STYLE_SHEET = f"""
 :root {{ color-scheme: light; }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: #fff; color: {INK}; font: 15px/1.55 "Helvetica Neue", Helvetica, Arial, sans-serif; }}
@@ -59,4 +59,4 @@ footer {{ margin-top: 40px; padding-top: 12px; border-top: 1px solid {RULE}; col
   h2 {{ margin-top: 28px; }} .wide {{ overflow: visible; }}
 }}
 """
-"""Style sheet of the page."""
+"""Of every page."""
