@@ -18,6 +18,7 @@ from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
+from sammoe_pipeline.training.optimisation import autocast
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, place_inside, random_matrix
 
 _ENCODED_TOGETHER = 8
@@ -192,7 +193,7 @@ def embed_views(
     def embed(first: int) -> tuple[list[View], Tensor]:
         with one_thread():
             views = [draw(index) for index in range(first, min(count, first + _ENCODED_TOGETHER))]
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(device):
             images = torch.stack([view.image for view in views])[:, None].to(device)
             return views, model.encode(images).half().cpu()
 

@@ -17,7 +17,7 @@ from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.threads import side_by_side
 from sammoe_pipeline.training.gate_prompts import OFF_TASK, Member, choose_cases, prompts_in
-from sammoe_pipeline.training.optimisation import learning_rate_at
+from sammoe_pipeline.training.optimisation import autocast, learning_rate_at
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def fit_gate(
     """
     classes = classes_of(members, experts)
     place = {name: index for index, name in enumerate(name for names in classes.values() for name in names)}
-    descriptions, names = _describe_all(members, fold, experts, model, foundation, seed)
+    descriptions, names = _describe_all(members, fold, experts, model, foundation, seed, device)
     descriptions, targets = descriptions.to(device), torch.tensor([place[name] for name in names], device=device)
     torch.manual_seed(seed)
     gate = new_gate(foundation, model, experts, classes, hidden=HIDDEN).to(device)
@@ -105,6 +105,7 @@ def _describe_all(
     model: SamMed3D,
     foundation: Foundation,
     seed: int,
+    device: str,
 ) -> tuple[Tensor, list[str]]:
     from tqdm import tqdm
 
@@ -114,8 +115,9 @@ def _describe_all(
         if not prompts:
             return [], []
         shown = [[prompt.click] for prompt in prompts]
-        found = describe(foundation, experts, prompts[0].case, shown, range(len(experts)), for_answers=False)
-        return [found.cpu()], [prompt.class_key for prompt in prompts]
+        with autocast(device):
+            found = describe(foundation, experts, prompts[0].case, shown, range(len(experts)), for_answers=False)
+        return [found.float().cpu()], [prompt.class_key for prompt in prompts]
 
     jobs = []
     for member in members:

@@ -27,7 +27,7 @@ from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
 from sammoe_pipeline.training.losses import MaskLoss
-from sammoe_pipeline.training.optimisation import learning_rate_at, make_optimiser
+from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def _embed_windows(
         with one_thread():
             drawn = [draw(index) for index in range(first, min(count, first + _ENCODED_TOGETHER))]
         images, targets, valid = map(torch.stack, zip(*drawn, strict=True))
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(device):
             return _Windows(model.encode(images[:, None].to(device)).half().cpu(), targets, valid)
 
     parts = []

@@ -34,6 +34,10 @@ def test_weight_decay_spares_vectors_and_what_is_frozen() -> None:
     assert {group["lr"] for group in optimiser.param_groups} == {1e-3}
 
 
-def test_matrix_products_are_rounded_to_bfloat16() -> None:
+@pytest.mark.parametrize(("has_kernels", "precision"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_matrix_products_are_rounded_to_bfloat16_where_there_are_kernels(
+    has_kernels: bool, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_kernels)
     with autocast("cpu"):
-        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.bfloat16
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == precision
