@@ -132,7 +132,7 @@ class FoundationCard(Artefact):
     patch_size: int = Field(gt=0)
     """Voxels a side of the input."""
     normalisation: Literal["positive", "equalised"]
-    """Name in `sammoe_pipeline.preprocessing.NORMALISATIONS`."""
+    """Name in `sammoe_pipeline.normalisation.NORMALISATIONS`."""
     prompt_history: Literal["all"] = "all"
     """Which clicks each decoding gets beside the previous logits: all so far, as in the public inference. A card that
     wants another history is refused, since its foundation would be prompted in a way that it does not know."""

@@ -40,7 +40,7 @@ def convert_checkpoint(
         folder: of the new foundation, which gets the folder's name; must not exist.
         builder: name of the network in `sammoe_pipeline.model.BUILDERS`.
         spacing_mm: native isotropic spacing.
-        normalisation: name in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
+        normalisation: name in `sammoe_pipeline.normalisation.NORMALISATIONS`.
         trained_on: datasets whose cases it has seen.
         licence: of the weights.
         source: where they came from.

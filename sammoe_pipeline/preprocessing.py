@@ -1,4 +1,4 @@
-"""A configuration applied to cases: canonical axes, isotropic spacing, arrays that can be read in parts.
+"""Configurations applied to cases: canonical axes, isotropic spacing, arrays that can be read in parts.
 
 Intensities are stored as they are; they are normalised per window, as the published protocol does.
 """
@@ -9,10 +9,8 @@ import hashlib
 import logging
 import os
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +24,10 @@ from sammoe_pipeline.errors import DatasetFaultsError, SammoeError
 from sammoe_pipeline.geometry import Orientation, Shape, resample_image, resample_labels, resampled_shape, spacing_of
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
 from sammoe_pipeline.label_boxes import LabelBoxes
+from sammoe_pipeline.parallel import run_jobs
 from sammoe_pipeline.paths import PreprocessedDataset
 from sammoe_pipeline.raw_dataset import RawCase, RawDataset
+from sammoe_pipeline.threads import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,62 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CHUNK, _BLOCK = 64, 32
-_HISTOGRAM_BINS = 256
-_HISTOGRAM_LIMIT = 2.0
 _LOCATIONS = 64
-
-
-def normalise_positive(window: Tensor) -> Tensor:
-    """The published SAM-Med3D normalisation: z-score with mean and deviation of the voxels above 0, applied to all.
-
-    Args:
-        window: (x, y, z); NaN marks voxels outside the image, which count as 0 as in the published padding.
-    """
-    filled = window.nan_to_num(nan=0.0)
-    positive = filled[filled > 0]
-    if positive.numel() < 2:
-        return filled
-    return (filled - positive.mean()) / positive.std().clamp(min=1e-8)
-
-
-def normalise_equalised(window: Tensor) -> Tensor:
-    """Contrast-limited histogram equalisation of the window, then a z-score; outside the image 0.
-
-    Soft tissue in CT and arbitrary MR intensities get comparable contrast without knowing the modality: each bin of the
-    histogram between the 0.1 and 99.9 percentile counts at most `_HISTOGRAM_LIMIT` times the mean bin, and what is cut
-    off is shared out evenly, so that a large flat background has its noise amplified little and what stands out from it
-    keeps its distance (Pizer et al. 1987, applied to the whole window).
-
-    Args:
-        window: (x, y, z); NaN marks voxels outside the image.
-    """
-    import torch
-
-    known = ~torch.isnan(window)
-    values = window[known]
-    if values.numel() < 2:
-        return torch.zeros_like(window)
-    ordered = values[:: max(1, values.numel() // 20_000)].sort().values
-    low = ordered[int(0.001 * (len(ordered) - 1))]
-    high = ordered[int(0.999 * (len(ordered) - 1))]
-    if not high > low:
-        return torch.zeros_like(window)
-    position = ((window.nan_to_num(nan=0.0) - low) / (high - low)).clamp(0, 1) * (_HISTOGRAM_BINS - 1)
-    counts = torch.bincount(position[known].long(), minlength=_HISTOGRAM_BINS).to(window.dtype)
-    limited = counts.clamp(max=_HISTOGRAM_LIMIT * counts.mean())
-    counts = limited + (counts - limited).mean()
-    cumulative = torch.cat([counts.new_zeros(1), counts.cumsum(0)]) / counts.sum()
-    index = position.long()
-    mapped = cumulative[index] + (position - index) * (cumulative[index + 1] - cumulative[index])
-    spread = mapped[known]
-    return ((mapped - spread.mean()) / spread.std().clamp(min=1e-8)) * known
-
-
-NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "positive": normalise_positive,
-    "equalised": normalise_equalised,
-}
-"""By the name that a foundation's card gives."""
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -129,11 +74,18 @@ def to_configuration(volume: Volume, spacing_mm: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One case to prepare in one configuration; picklable for worker processes."""
+class Preparation:
+    """One case to prepare in some configurations; picklable for worker processes.
+
+    Attributes:
+        case: its files.
+        configurations: at least one.
+        labels: values by class.
+        target: where the arrays go.
+    """
 
     case: RawCase
-    configuration: Configuration
+    configurations: tuple[Configuration, ...]
     labels: dict[str, tuple[int, ...]]
     target: PreprocessedDataset
 
@@ -143,7 +95,8 @@ def prepare_dataset(
 ) -> None:
     """Writes the arrays of every labelled case in every configuration, and the ground truth on its own grid.
 
-    Cases whose raw files and configuration are unchanged are skipped; a case is replaced only by its successor.
+    What a case lacks is made from one reading of its files. Configurations whose raw files and settings are unchanged
+    are skipped; arrays are replaced only by their successors.
 
     Args:
         raw: the dataset.
@@ -153,69 +106,62 @@ def prepare_dataset(
 
     Raises:
         DatasetFaultsError: some cases failed; every other case was prepared, and each failure is named.
+        WorkerDiedError: the system ended a worker.
     """
-    from tqdm import tqdm
-
-    jobs = [
-        _Job(case=case, configuration=configuration, labels=raw.labels, target=target)
-        for configuration in configurations
-        for case in raw.training_cases
-    ]
-    todo = [job for job in jobs if not _is_current(job)]
-    logger.info("%s: %d of %d arrays are current", raw.name, len(jobs) - len(todo), len(jobs))
-    failures: list[str] = []
-    bar = tqdm(total=len(todo), desc=f"Preprocessing {raw.name}", unit="case", disable=not todo)
-    if workers <= 1 or len(todo) <= 2:
-        for job in todo:
-            failures += _attempt(job)
-            bar.update()
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for future in as_completed([pool.submit(_attempt, job) for job in todo]):
-                failures += future.result()
-                bar.update()
-    bar.close()
-    if failures:
+    jobs = []
+    for case in raw.training_cases:
+        whole = Preparation(case=case, configurations=tuple(configurations), labels=raw.labels, target=target)
+        missing = tuple(one for one in configurations if not _is_current(whole, one))
+        if missing:
+            jobs.append(replace(whole, configurations=missing))
+    logger.info(
+        "%s: %d of %d cases are prepared", raw.name, len(raw.training_cases) - len(jobs), len(raw.training_cases)
+    )
+    found = run_jobs(_attempt, jobs, workers=workers, description=f"Preprocessing {raw.name}")
+    if failures := [failure for of_case in found for failure in of_case]:
         raise DatasetFaultsError(f"Preprocessing {raw.name}", sorted(failures))
 
 
-def _attempt(job: _Job) -> list[str]:
-    import torch
-
-    torch.set_num_threads(1)
+def _attempt(job: Preparation) -> list[str]:
     try:
-        _prepare_case(job)
+        with one_thread():
+            prepare_case(job)
     except (SammoeError, MemoryError, ValueError, RuntimeError) as error:
-        return [f"case {job.case.name}, configuration {job.configuration.name}: {error}"]
+        return [f"case {job.case.name}: {error}"]
     return []
 
 
-def _prepare_case(job: _Job) -> None:
-    case, configuration = job.case, job.configuration
-    volume = read_volume(case.images[configuration.channel])
+def prepare_case(job: Preparation) -> None:
+    """Writes the arrays of one case in each of its configurations, and its ground truth.
+
+    Raises:
+        UnreadableFileError: a file cannot be read.
+    """
+    case, target = job.case, job.target
     label_map = read_volume(case.label)
-    image = to_configuration(volume, configuration.spacing_mm)
-    orientation = Orientation.of(volume.affine)
-    labels = np.ascontiguousarray(orientation.to_canonical(label_map.data)).astype(np.int16)
-    shape = _shape(image.numpy())
-    segmentation = resample_labels(labels, shape)
-    save_array(job.target.image(configuration.name, case.name), image.numpy())
-    save_array(job.target.segmentation(configuration.name, case.name), segmentation)
-    boxes = LabelBoxes.of(segmentation)
-    places = {name: _places(segmentation, boxes, values, case.name) for name, values in job.labels.items()}
-    truth = job.target.ground_truth(case.name)
+    volumes = {channel: read_volume(case.images[channel]) for channel in {one.channel for one in job.configurations}}
+    grid = next(iter(volumes.values()))
     # The image's grid is the truth's grid: headers may differ by noise that the integrity check tolerates.
-    write_volume(truth, Volume(data=label_map.data.astype(np.int16), affine=volume.affine))
-    CaseProperties(
-        case=case.name,
-        source_digest=_digest(job),
-        file_shape=_shape(volume.data),
-        affine=tuple(tuple(float(v) for v in row) for row in volume.affine),
-        canonical_shape=_shape(labels),
-        shape=shape,
-        class_voxels={name: voxels for name, (voxels, _) in places.items()},
-        class_locations={name: locations for name, (_, locations) in places.items()},
-    ).save(job.target.properties(configuration.name, case.name))
+    write_volume(target.ground_truth(case.name), Volume(data=label_map.data.astype(np.int16), affine=grid.affine))
+    labels = np.ascontiguousarray(Orientation.of(grid.affine).to_canonical(label_map.data)).astype(np.int16)
+    for configuration in job.configurations:
+        image = to_configuration(volumes[configuration.channel], configuration.spacing_mm)
+        shape = _shape(image.numpy())
+        segmentation = resample_labels(labels, shape)
+        save_array(target.image(configuration.name, case.name), image.numpy())
+        save_array(target.segmentation(configuration.name, case.name), segmentation)
+        boxes = LabelBoxes.of(segmentation)
+        places = {name: _places(segmentation, boxes, values, case.name) for name, values in job.labels.items()}
+        CaseProperties(
+            case=case.name,
+            source_digest=_digest(job, configuration),
+            file_shape=_shape(grid.data),
+            affine=tuple(tuple(float(v) for v in row) for row in grid.affine),
+            canonical_shape=_shape(labels),
+            shape=shape,
+            class_voxels={name: voxels for name, (voxels, _) in places.items()},
+            class_locations={name: locations for name, (_, locations) in places.items()},
+        ).save(target.properties(configuration.name, case.name))
 
 
 def _places(
@@ -237,24 +183,25 @@ def _places(
     return len(anywhere), tuple((int(x), int(y), int(z)) for x, y, z in np.unique(drawn + corner, axis=0))
 
 
-def _is_current(job: _Job) -> bool:
-    properties = job.target.properties(job.configuration.name, job.case.name)
+def _is_current(job: Preparation, configuration: Configuration) -> bool:
+    target, case = job.target, job.case.name
+    properties = target.properties(configuration.name, case)
     arrays = (
-        job.target.image(job.configuration.name, job.case.name),
-        job.target.segmentation(job.configuration.name, job.case.name),
-        job.target.ground_truth(job.case.name),
+        target.image(configuration.name, case),
+        target.segmentation(configuration.name, case),
+        target.ground_truth(case),
     )
     if not properties.is_file() or not all(path.exists() for path in arrays):
         return False
     try:
-        return CaseProperties.load(properties).source_digest == _digest(job)
+        return CaseProperties.load(properties).source_digest == _digest(job, configuration)
     except SammoeError:
         return False
 
 
-def _digest(job: _Job) -> str:
-    parts = [job.configuration.model_dump_json(), repr(sorted(job.labels.items()))]
-    for path in (job.case.images[job.configuration.channel], job.case.label):
+def _digest(job: Preparation, configuration: Configuration) -> str:
+    parts = [configuration.model_dump_json(), repr(sorted(job.labels.items()))]
+    for path in (job.case.images[configuration.channel], job.case.label):
         status = path.stat()
         parts.append(f"{path.name}:{status.st_size}:{status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

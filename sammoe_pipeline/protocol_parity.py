@@ -80,7 +80,7 @@ def compare(
         theirs: the public one, with the same weights; likewise.
         image: (x, y, z) at the native spacing, not normalised.
         clicks: in whole voxels of the image, all within the cube around the first.
-        normalisation: in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
+        normalisation: in `sammoe_pipeline.normalisation.NORMALISATIONS`.
     """
     for precision, undecided in UNDECIDED.items():
         encoded = EncodedImage(image.to(precision), model=ours.to(precision), normalisation=normalisation)

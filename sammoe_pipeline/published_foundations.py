@@ -16,7 +16,7 @@ class PublishedFoundation:
         builder: name in `sammoe_pipeline.model.BUILDERS`.
         spacing_mm: native isotropic spacing.
         patch_size: voxels a side of the input.
-        normalisation: name in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
+        normalisation: name in `sammoe_pipeline.normalisation.NORMALISATIONS`.
         trained_on: datasets whose cases it has seen, as its authors call them.
         licence: of the weights, an SPDX identifier.
         megabytes: of the weights once they are installed.

@@ -12,7 +12,7 @@ from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import Shape, crop
 from sammoe_pipeline.inference.recent import Recent
 from sammoe_pipeline.model import DecoderStack, MaskDecoder, SamMed3D
-from sammoe_pipeline.preprocessing import NORMALISATIONS
+from sammoe_pipeline.normalisation import NORMALISATIONS
 from sammoe_pipeline.training.interaction import click_tensors
 
 _KEPT_EMBEDDINGS = 64
@@ -28,7 +28,7 @@ class EncodedImage:
     Args:
         image: (x, y, z) float32, not normalised.
         model: the foundation.
-        normalisation: in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
+        normalisation: in `sammoe_pipeline.normalisation.NORMALISATIONS`.
     """
 
     def __init__(self, image: Tensor, *, model: SamMed3D, normalisation: str) -> None:

@@ -14,8 +14,8 @@ from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click, component_at, first_click
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.model import SamMed3D
+from sammoe_pipeline.normalisation import NORMALISATIONS
 from sammoe_pipeline.planned_dataset import PlannedDataset
-from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
 from sammoe_pipeline.training.optimisation import autocast

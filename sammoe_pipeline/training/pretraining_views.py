@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, component_at, first_click
 from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.normalisation import NORMALISATIONS
 from sammoe_pipeline.paths import PreprocessedDataset
-from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.training.augmentation import augment, recolour
 from sammoe_pipeline.training.recognition import UNKNOWN
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, place_inside, random_matrix
@@ -40,7 +40,7 @@ class PretrainSettings:
         name: of the foundation.
         builder: in `sammoe_pipeline.model.BUILDERS`.
         spacing_mm: native spacing of the result.
-        normalisation: in `sammoe_pipeline.preprocessing.NORMALISATIONS`.
+        normalisation: in `sammoe_pipeline.normalisation.NORMALISATIONS`.
         iterations: optimiser steps.
         batch_size: views a step.
         targets_per_view: structures clicked on in each view; the encoder runs once for all of them.

@@ -21,9 +21,9 @@ from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.locate import new_locator, probability_maps
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.locator import Locator
+from sammoe_pipeline.normalisation import NORMALISATIONS
 from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS
 from sammoe_pipeline.planned_dataset import PlannedDataset
-from sammoe_pipeline.preprocessing import NORMALISATIONS
 from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
 from sammoe_pipeline.training.losses import MaskLoss

@@ -7,7 +7,7 @@ from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.geometry import crop
 from sammoe_pipeline.inference.encoded_image import EncodedImage
-from sammoe_pipeline.preprocessing import normalise_positive
+from sammoe_pipeline.normalisation import normalise_positive
 from tests.inference.conftest import BrightThing
 
 

@@ -73,7 +73,8 @@ def test_user_shares_a_mixture_with_another(ours: Site, theirs: Site, tmp_path: 
     # In processes of their own, where the network of these tests has to be made known first.
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); "
-        "from sammoe_pipeline.model.build import BUILDERS; from tests.conftest import _nano; BUILDERS['nano'] = _nano; "
+        "from sammoe_pipeline.model.build import BUILDERS; from tests.conftest import build_nano; "
+        "BUILDERS['nano'] = build_nano; "
         "from sammoe_pipeline.cli_experts import main; sys.exit(main())"
     )
 

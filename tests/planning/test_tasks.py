@@ -53,7 +53,7 @@ def test_sides_forbid_mirroring() -> None:
     assert training_settings(["spleen", "liver"]).mirror_axes == (0,)
 
 
-@pytest.mark.parametrize(("targets", "views", "iterations"), [(3, 240, 240), (60, 600, 600), (500, 3000, 3000)])
+@pytest.mark.parametrize(("targets", "views", "iterations"), [(3, 240, 300), (60, 600, 750), (500, 3000, 3750)])
 def test_an_experts_budget_grows_with_its_targets(targets: int, views: int, iterations: int) -> None:
     budget = task_budget(targets)
     assert (budget.views, budget.iterations) == (views, iterations)

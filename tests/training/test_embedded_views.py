@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sammoe_pipeline.clicks import component_at
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.geometry import crop
-from sammoe_pipeline.preprocessing import normalise_equalised
+from sammoe_pipeline.normalisation import normalise_equalised
 from sammoe_pipeline.training.embedded_views import TaskViews, View, embed_views
 from sammoe_pipeline.training.views import PreparedCase
 from tests.conftest import MakeWorkspace, Workspace
