@@ -347,6 +347,11 @@ def evaluate(argv: list[str] | None = None) -> int:
         help="numbers of clicks to report; 0 is the locator's prompt (default: 1)",
     )
     parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="draws of the clicks (default: 3)")
+    parser.add_argument(
+        "--forgetting",
+        action="store_true",
+        help="also ask every expert about everybody's classes at one click, to see what each alone would forget",
+    )
     add_foundation_argument(parser)
     _add_device_argument(parser)
     _add_encoder_arguments(parser)
@@ -386,6 +391,7 @@ def evaluate(argv: list[str] | None = None) -> int:
             num_seeds=arguments.seeds,
             device=device,
             encoder=encoder,
+            forgetting=arguments.forgetting,
         )
         sys.stdout.write(f"{markdown_table(summary)}\nReport: {folder / EVALUATION / REPORT_HTML}\n")
 

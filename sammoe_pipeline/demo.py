@@ -92,7 +92,7 @@ def _stages(folder: Path) -> list[list[str]]:
         ["sammoe_train_expert", "-d", dataset, "-f", FOLD, "-np", "2"],
         ["sammoe_train_gate", "-d", dataset, "-f", FOLD],
         ["sammoe_predict", "-i", str(images), "-o", str(folder / PREDICTIONS), "-d", dataset],
-        ["sammoe_evaluate", "--seeds", "1"],
+        ["sammoe_evaluate", "--seeds", "1", "--forgetting"],
     ]
 
 

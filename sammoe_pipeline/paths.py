@@ -31,6 +31,7 @@ LOCATOR, LOCATOR_JSON, LOCATOR_WEIGHTS = "locator", "locator.json", "locator.saf
 MIXTURES, MIXTURE_JSON, GATE_WEIGHTS = "mixtures", "mixture.json", "gate.safetensors"
 CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.csv", "progress.png"
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
+EXPERTS_CSV = "experts.csv"
 REPORT_HTML = "report.html"
 PREDICTIONS_JSON, MASKS, PROBABILITIES = "predictions.json", "masks", "probabilities"
 MANIFEST_JSON = "manifest.json"

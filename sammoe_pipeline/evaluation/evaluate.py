@@ -19,7 +19,15 @@ from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.evaluation.pictures import Picture
-from sammoe_pipeline.evaluation.records import CaseRecord, Method, RoutingRecord, write_cases, write_routing
+from sammoe_pipeline.evaluation.records import (
+    CaseRecord,
+    ExpertRecord,
+    Method,
+    RoutingRecord,
+    write_cases,
+    write_experts,
+    write_routing,
+)
 from sammoe_pipeline.evaluation.report import write_report
 from sammoe_pipeline.evaluation.summary import EvaluationSummary, summarise
 from sammoe_pipeline.foundations import Foundation
@@ -28,7 +36,7 @@ from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import Routing
 from sammoe_pipeline.inference.segment import Answer
-from sammoe_pipeline.paths import CASES_CSV, EVALUATION, ROUTING_CSV, SUMMARY_JSON, Results
+from sammoe_pipeline.paths import CASES_CSV, EVALUATION, EXPERTS_CSV, ROUTING_CSV, SUMMARY_JSON, Results
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_case import RawLabelledCase
 from sammoe_pipeline.raw_dataset import RawDataset
@@ -74,6 +82,7 @@ def evaluate(
     num_seeds: int,
     device: str,
     encoder: EncoderOptions = EXACT,
+    forgetting: bool = False,
 ) -> EvaluationSummary:
     """Evaluates a mixture on the cases that each fold holds out, and writes tables, summary and report.
 
@@ -92,10 +101,15 @@ def evaluate(
         num_seeds: how often clicks are drawn.
         device: "cuda" or "cpu".
         encoder: how the image encoder computes.
+        forgetting: also ask every expert about everybody's classes, at one click.
 
     Raises:
-        UsageError: no dataset holds out cases in these folds.
+        UsageError: no dataset holds out cases in these folds, or one click is not among those to report but needed.
     """
+    if forgetting and 1 not in clicks:
+        raise UsageError(
+            "--forgetting: experts are asked at one click, so the others have to be, too. Add 1 to --clicks."
+        )
     places = Results(root=results, foundation=foundation.card.name)
     loaded = Mixture.load(name, foundation=foundation, results=results, device=device, folds=[])
     assert loaded.card is not None
@@ -103,6 +117,7 @@ def evaluate(
     wanted = card.folds if folds is None else tuple(folds)
     cases: list[CaseRecord] = []
     routing: list[RoutingRecord] = []
+    experts: list[ExpertRecord] = []
     pictures: list[Picture] = []
     held_out: dict[str, list[str]] = {}
     for fold in wanted:
@@ -116,16 +131,18 @@ def evaluate(
             held_out.setdefault(dataset.name, []).extend(names)
             for case_name in _progress(names, f"Evaluating {dataset.name}, fold {fold}"):
                 labelled = RawLabelledCase.read(dataset, files, case_name)
-                run = _CaseRun(mixture, labelled, fold, foundation)
+                run = _CaseRun(mixture, labelled, fold, foundation, forgetting=forgetting)
                 run.judge(clicks, num_seeds)
                 cases += run.cases
                 routing += run.routing
+                experts += run.experts
                 pictures += run.pictures
     if not held_out:
         raise UsageError(f"-f: no dataset of mixture '{name}' holds out cases in folds {', '.join(map(str, wanted))}.")
     summary = summarise(
         cases,
         routing,
+        experts,
         mixture=card,
         foundation=foundation.card,
         held_out=held_out,
@@ -134,6 +151,10 @@ def evaluate(
     folder = places.mixture(name) / EVALUATION
     write_cases(folder / CASES_CSV, cases)
     write_routing(folder / ROUTING_CSV, routing)
+    if forgetting:
+        write_experts(folder / EXPERTS_CSV, experts)
+    else:
+        (folder / EXPERTS_CSV).unlink(missing_ok=True)  # It would belong to an earlier evaluation.
     summary.save(folder / SUMMARY_JSON)
     write_report(folder, summary, cases, routing, card.calibration, _telling(pictures))
     return summary
@@ -148,16 +169,20 @@ def _progress(names: Sequence[str], description: str) -> Iterator[str]:
 class _CaseRun:
     """One held-out case, asked for each of its classes."""
 
-    def __init__(self, mixture: Mixture, labelled: RawLabelledCase, fold: int, foundation: Foundation) -> None:
+    def __init__(
+        self, mixture: Mixture, labelled: RawLabelledCase, fold: int, foundation: Foundation, *, forgetting: bool
+    ) -> None:
         self._mixture = mixture
         self._labelled = labelled
         self._fold = fold
         self._case: EncodedCase = mixture.encode(labelled.image)
         self._native = foundation.native
+        self._forgetting = forgetting
         name = labelled.planned.name
         self._seen = any(entry.partition(":")[0].strip() == name for entry in foundation.card.trained_on)
         self.cases: list[CaseRecord] = []
         self.routing: list[RoutingRecord] = []
+        self.experts: list[ExpertRecord] = []
         self.pictures: list[Picture] = []
 
     def judge(self, clicks: Sequence[int], num_seeds: int) -> None:
@@ -173,6 +198,8 @@ class _CaseRun:
                 first = self._labelled.clicks(class_name, rng)
                 targets = [self._labelled.target(class_name, click) for click in first]
                 self._judge_clicks(class_name, _Prompted(targets, first), clicks, seed)
+                if self._forgetting:
+                    self._ask_every_expert(class_name, first, seed)
 
     def _methods(self, class_name: str, routings: list[Routing]) -> list[_Answering]:
         """Returns the methods that apply to a class; `routings` collects what the gate decides, a prompt at a time."""
@@ -230,6 +257,23 @@ class _CaseRun:
             self._picture(class_name, masks)
         for decision in routings[: len(prompted.clicks)]:
             self._record_routing(class_name, decision, seed)
+
+    def _ask_every_expert(self, class_name: str, clicks: Sequence[Click], seed: int) -> None:
+        labelled = self._labelled
+        for key in self._mixture.decoders:
+            parts = [self._mixture.expert_answer(self._case, [click], key).mask() for click in clicks]
+            self.experts.append(
+                ExpertRecord(
+                    dataset=labelled.planned.name,
+                    case=labelled.name,
+                    fold=self._fold,
+                    class_name=class_name,
+                    task=labelled.planned.plan.classes[class_name].task,
+                    seed=seed,
+                    expert=key,
+                    dice=dice(np.logical_or.reduce(parts), labelled.truth(class_name), labelled.valid),
+                )
+            )
 
     def _judge_automatic(self, class_name: str) -> None:
         planned = self._labelled.planned

@@ -10,8 +10,10 @@ import numpy as np
 
 from sammoe_pipeline.artefacts import CalibrationPoint
 from sammoe_pipeline.evaluation.comparison import ClassRow
+from sammoe_pipeline.evaluation.forgetting import ForgettingRow
 from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord, case_means
 from sammoe_pipeline.evaluation.summary import RoutingRow
+from sammoe_pipeline.evaluation.wording import signed
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.page.canvas import legend_above, panels, plain
 from sammoe_pipeline.page.style import ACCENT, GENERAL_TASK, INK, MUTED, PALE, RULE, SPECIAL
@@ -111,6 +113,33 @@ def routing_matrix(rows: Sequence[RoutingRow], experts: Sequence[str]) -> Figure
     return figure
 
 
+def forgetting(rows: Sequence[ForgettingRow]) -> Figure:
+    """Draws what each expert alone gains and loses over the general expert, in Dice points, task by task."""
+    keys = list(rows[0].experts)
+    columns = [*keys, "mixture"]
+    gains = np.array([[100 * (dice - row.general) for dice in (*row.experts.values(), row.mixture)] for row in rows])
+    labels = [
+        _short(expert_key(row.dataset, row.task)) if row.task else f"{_short(row.dataset)}, no expert" for row in rows
+    ]
+    figure, [axes] = panels(3.2 + 0.72 * len(columns), 1.7 + 0.36 * len(rows))
+    most = max(10.0, float(np.abs(gains).max()))
+    axes.imshow(gains, cmap=_loss_to_gain(), vmin=-most, vmax=most, aspect="auto")
+    for row, column in np.ndindex(gains.shape):
+        value = float(gains[row, column])
+        colour = "white" if abs(value) > 0.55 * most else INK
+        axes.text(column, row, signed(value / 100), ha="center", va="center", size=8, color=colour)
+    axes.axvline(len(keys) - 0.5, color="white", linewidth=4)
+    axes.set_xticks(
+        range(len(columns)), [plain(_short(key)) for key in columns], rotation=35, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(rows)), [plain(label) for label in labels])
+    axes.set_xlabel("Who answers everything; Dice points over the general expert")
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
 def confidences(routing: Sequence[RoutingRecord], threshold: float) -> Figure:
     """Draws how sure the gate was: of the right expert where there is one, of any expert where there is none."""
     right = [
@@ -172,6 +201,12 @@ def _blues() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("shares", [PALE, SPECIAL])
+
+
+def _loss_to_gain() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("gains", [ACCENT, PALE, SPECIAL])
 
 
 def _short(name: str) -> str:

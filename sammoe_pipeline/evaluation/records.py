@@ -1,4 +1,4 @@
-"""What an evaluation measures, one record an answer, and its tables `cases.csv` and `routing.csv`."""
+"""What an evaluation measures, one record an answer, and its tables."""
 
 from __future__ import annotations
 
@@ -66,6 +66,22 @@ class RoutingRecord(Record):
     """Key of the expert that answered, or "general"."""
     confidences: dict[Name, float]
     """By expert key, and of "general"; an expert that was no candidate is left out."""
+
+
+class ExpertRecord(Record):
+    """How one expert segmented one class in one held-out case from one click, whosever class it is."""
+
+    dataset: Name
+    case: Name
+    fold: int
+    class_name: Name
+    task: Name | None
+    """Task whose expert serves the class; None where the general expert does."""
+    seed: int
+    expert: Name
+    """Key of the expert that answered."""
+    dice: Share | None
+    """On the original grid; None where both the reference and the mask are empty."""
 
 
 ClassName = tuple[str, str]
@@ -136,6 +152,11 @@ def read_routing(path: Path) -> list[RoutingRecord]:
         }
         records.append(_parse(RoutingRecord, fields, path, number))
     return records
+
+
+def write_experts(path: Path, experts: Sequence[ExpertRecord]) -> None:
+    """Writes `experts.csv` atomically: a line an answer of an expert alone, an empty cell for None."""
+    _write(path, list(ExpertRecord.model_fields), [record.model_dump() for record in experts])
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

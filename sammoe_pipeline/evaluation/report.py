@@ -15,11 +15,13 @@ from sammoe_pipeline.evaluation.records import METHODS, CaseRecord, RoutingRecor
 from sammoe_pipeline.evaluation.summary import EvaluationSummary
 from sammoe_pipeline.evaluation.wording import (
     DISCLAIMER,
+    FORGETTING_NAMES,
     GAIN_NAMES,
     GROUP_NAMES,
     METHOD_NAMES,
     NONE,
     footnotes,
+    forgetting_numbers,
     interval,
     percent,
     prompt_words,
@@ -61,6 +63,7 @@ def write_report(
         _tiles(first),
         *(_table(table, summary) for table in summary.tables),
         _differences(first, headline),
+        _forgetting(summary),
         _routing(summary, routing),
         _calibration(summary, calibration),
         _examples(pictures),
@@ -197,6 +200,34 @@ def _differences(table: Table, cases: Sequence[CaseRecord]) -> str:
         "Each dot is one class in one case. Above the dashed line the mixture is better.",
     )
     return f"<h2>What was gained and what was lost</h2>\n{gains}\n{scatter}"
+
+
+def _forgetting(summary: EvaluationSummary) -> str:
+    if not summary.forgetting:
+        return ""
+    drawn = figure_block(
+        figures.forgetting(summary.forgetting),
+        "Change of Dice by each expert alone and by the mixture, over the general expert, task by task",
+        "A row a task, a column who answers all of its prompts. Each expert does its own task better and most others "
+        "worse: that is what plain finetuning leaves behind.",
+    )
+    names = [*FORGETTING_NAMES, *summary.forgetting[0].experts]
+    headings = "".join(f'<th class="number">{escape(name)}</th>' for name in names)
+    rows = "".join(
+        f'<tr><td>{escape(row.task or "no expert")}<span class="detail">{escape(row.dataset)}</span></td>'
+        f'<td class="number">{row.classes}</td>'
+        + "".join(f'<td class="number">{percent(value)}</td>' for value in forgetting_numbers(row))
+        + "</tr>"
+        for row in summary.forgetting
+    )
+    return f"""<h2>One expert for everything</h2>
+<p>What if an expert simply took the foundation's place? Here each is asked about everybody's classes, at one click and
+in its own configuration.</p>
+{drawn}
+<div class="wide"><table><thead><tr><th>Task</th><th class="number">Classes</th>{headings}</tr></thead><tbody>
+{rows}</tbody></table></div>
+<p class="note">Dice in %. Oracle by task: the class's own expert where it has one, else the general expert. Oracle by
+prompt: whoever does best in each case. No gate can do better than the latter.</p>"""
 
 
 def _routing(summary: EvaluationSummary, routing: Sequence[RoutingRecord]) -> str:

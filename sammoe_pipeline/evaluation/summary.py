@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 
 from sammoe_pipeline.artefacts import Artefact, FoundationCard, MixtureCard, Provenance, Record
 from sammoe_pipeline.evaluation.comparison import ClassRow, Group, Table, compare
-from sammoe_pipeline.evaluation.records import METHODS, CaseRecord, RoutingRecord, case_means
+from sammoe_pipeline.evaluation.forgetting import ForgettingRow, forgetting_rows
+from sammoe_pipeline.evaluation.records import METHODS, CaseRecord, ExpertRecord, RoutingRecord, case_means
 from sammoe_pipeline.evaluation.wording import (
     DISCLAIMER,
+    FORGETTING_NAMES,
     GAIN_NAMES,
     GROUP_NAMES,
     METHOD_NAMES,
     NONE,
     change,
     footnotes,
+    forgetting_numbers,
     percent,
     prompt_words,
     seed_words,
@@ -61,6 +64,8 @@ class EvaluationSummary(Artefact):
     tables: tuple[Table, ...]
     """One a kind of prompt: clicks first, fewest first."""
     routing: tuple[RoutingRow, ...]
+    forgetting: tuple[ForgettingRow, ...] = ()
+    """What each expert alone does to everybody's classes at one click, and both oracles; empty where not asked for."""
     missing_cases: tuple[str, ...]
     """Held-out cases without any answer, as `DATASET/CASE`."""
     foreground_mean: dict[str, float | None]
@@ -72,6 +77,7 @@ class EvaluationSummary(Artefact):
 def summarise(
     cases: Sequence[CaseRecord],
     routing: Sequence[RoutingRecord],
+    experts: Sequence[ExpertRecord] = (),
     *,
     mixture: MixtureCard,
     foundation: FoundationCard,
@@ -83,6 +89,7 @@ def summarise(
     Args:
         cases: at least one record.
         routing: what the gate decided.
+        experts: what every expert made of everybody's classes, if they were asked.
         mixture: what was evaluated.
         foundation: what it stands on.
         held_out: by dataset, the cases that should have been evaluated.
@@ -102,6 +109,7 @@ def summarise(
         folds=tuple(sorted({record.fold for record in cases})),
         tables=tables,
         routing=_routing(routing),
+        forgetting=forgetting_rows([record for record in cases if record.clicks == 1], experts) if experts else (),
         missing_cases=tuple(
             f"{dataset}/{case}"
             for dataset, names in held_out.items()
@@ -141,7 +149,25 @@ def markdown_table(summary: EvaluationSummary) -> str:
 
     The means of the classes that have an expert come first, then those of the classes that have none.
     """
-    return "\n".join(line for table in summary.tables for line in _markdown_lines(table, summary))
+    lines = [line for table in summary.tables for line in _markdown_lines(table, summary)]
+    return "\n".join([*lines, *_forgetting_lines(summary)])
+
+
+def _forgetting_lines(summary: EvaluationSummary) -> list[str]:
+    if not summary.forgetting:
+        return []
+    keys = list(summary.forgetting[0].experts)
+    head = ["Dataset", "Task", "Classes", *FORGETTING_NAMES, *keys]
+    rows = [
+        [row.dataset, row.task or NONE, str(row.classes), *map(percent, forgetting_numbers(row))]
+        for row in summary.forgetting
+    ]
+    return [
+        "One expert for everything: Dice in %, 1 click. A column an expert, asked about everybody's classes.",
+        "",
+        *map(_markdown_row, [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *rows]),
+        "",
+    ]
 
 
 def _markdown_lines(table: Table, summary: EvaluationSummary) -> list[str]:

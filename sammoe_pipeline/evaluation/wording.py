@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sammoe_pipeline.evaluation.bootstrap import Estimate
 from sammoe_pipeline.evaluation.comparison import GroupName, Table
+from sammoe_pipeline.evaluation.forgetting import ForgettingRow
 from sammoe_pipeline.evaluation.records import Method, Prompt
 
 DISCLAIMER = "For research, not a medical device."
@@ -20,6 +21,9 @@ METHOD_NAMES: dict[Method, str] = {
 }
 GAIN_NAMES = ("Gain over native", "Gain over task's configuration")
 """Of the mixture over the general expert; `over_native` and `over_general` of a row."""
+
+FORGETTING_NAMES = ("General, native", "Mixture", "Oracle by task", "Oracle by prompt")
+"""Columns of `forgetting_numbers` before the experts'."""
 
 GROUP_NAMES: dict[GroupName, str] = {
     "special": "Mean of classes with an expert",
@@ -67,6 +71,11 @@ def change(estimate: Estimate | None) -> str:
         return NONE
     words = interval(estimate)
     return signed(estimate.mean) + (f" ({words})" if words else "")
+
+
+def forgetting_numbers(row: ForgettingRow) -> list[float]:
+    """Returns a row's Dice in the order of `FORGETTING_NAMES`, then of the experts."""
+    return [row.general, row.mixture, row.oracle_by_task, row.oracle_by_prompt, *row.experts.values()]
 
 
 def prompt_words(prompt: Prompt, clicks: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sammoe_pipeline.artefacts import Configuration, FoundationCard, MixtureCard, MixtureExpert, Provenance
-from sammoe_pipeline.evaluation.records import CaseRecord, Method, RoutingRecord
+from sammoe_pipeline.evaluation.records import CaseRecord, ExpertRecord, Method, RoutingRecord
 from sammoe_pipeline.evaluation.summary import EvaluationSummary, summarise
 
 PROVENANCE = Provenance(versions={"torch": "2.13"}, commit=None, seed=0, device="cpu", threads=1)
@@ -72,6 +72,7 @@ def summarised() -> Summarise:
         *,
         held_out: dict[str, list[str]] | None = None,
         experts: tuple[str, ...] = ("nerve",),
+        by_experts: list[ExpertRecord] | None = None,
     ) -> EvaluationSummary:
         configuration = Configuration(name="fine", spacing_mm=1.0, patch_size=48)
         mixture = MixtureCard(
@@ -111,6 +112,7 @@ def summarised() -> Summarise:
         return summarise(
             cases,
             routing or [],
+            by_experts or [],
             mixture=mixture,
             foundation=foundation,
             held_out=held_out or {},

@@ -12,9 +12,9 @@ import pytest
 
 from sammoe_pipeline.artefacts import CalibrationPoint
 from sammoe_pipeline.evaluation.pictures import Picture
-from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord
+from sammoe_pipeline.evaluation.records import CaseRecord, ExpertRecord, RoutingRecord
 from sammoe_pipeline.evaluation.report import write_report
-from sammoe_pipeline.evaluation.summary import EvaluationSummary
+from sammoe_pipeline.evaluation.summary import EvaluationSummary, markdown_table
 
 Summarise = Callable[..., EvaluationSummary]
 CALIBRATION = [
@@ -94,6 +94,29 @@ def test_it_says_what_it_is_and_for_whom(
     for cell in ("20.0", "30.0", "70.0", "65.0", "+45.0", "vein*"):
         assert cell in words
     assert "nerve*" not in words
+
+
+def test_what_an_expert_alone_would_forget_is_shown_where_it_was_asked(
+    tmp_path: Path, cases: list[CaseRecord], summarised: Summarise
+) -> None:
+    asked = {(one.dataset, one.case, one.class_name, one.task) for one in cases}
+    by_experts = [
+        ExpertRecord(dataset=dataset, case=case, class_name=name, task=task, fold=0, seed=0, expert=NASTY, dice=0.4321)
+        for dataset, case, name, task in asked
+    ]
+    own = [
+        one.model_copy(update={"expert": f"{one.dataset}/{one.task}", "dice": 0.6}) for one in by_experts if one.task
+    ]
+    everywhere = [one.model_copy(update={"expert": own[0].expert, "dice": 0.1}) for one in by_experts if not one.task]
+    summary = summarised(cases, by_experts=[*by_experts, *own, *everywhere])
+    page = Page(write_report(tmp_path, summary, cases, [], [], []).read_text())
+    words = " ".join(page.words)
+    assert "One expert for everything" in words and "43.2" in words and "60.0" in words and NASTY in words
+    assert page.open == [] and len(page.images) == 3
+    assert "| 43.2 |" in markdown_table(summary)
+    without = summarised(cases)
+    assert "One expert for everything" not in write_report(tmp_path, without, cases, [], [], []).read_text()
+    assert "One expert for everything" not in markdown_table(without)
 
 
 NASTY = '<b>"nerve"</b> & $x$'

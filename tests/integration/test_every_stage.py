@@ -79,6 +79,26 @@ def test_evaluation_writes_tables_and_a_report_of_held_out_cases(trained: Worksp
     assert (folder / "report.html").stat().st_size > 10_000
 
 
+def test_evaluation_asks_every_expert_about_everybody_s_classes(
+    trained: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*trained.flags, *trained.model_flags, "--seeds", "1"]
+    assert cli.evaluate([*flags, "--forgetting", "--clicks", "2"]) == 1
+    assert "Add 1 to --clicks" in capsys.readouterr().err
+    assert cli.evaluate([*flags, "--forgetting"]) == 0
+    folder = trained.results / "mixtures" / "default" / "evaluation"
+    summary = json.loads((folder / "summary.json").read_text())
+    for row in summary["forgetting"]:
+        assert set(row["experts"]) == set(summary["experts"])
+        assert row["oracle_by_prompt"] >= max(row["general"], row["oracle_by_task"], *row["experts"].values()) - 1e-9
+        of_task = [one for one in summary["tables"][0]["rows"] if one["task"] == row["task"]]
+        own = [one["dice"]["general_native" if row["task"] is None else "expert"] for one in of_task]
+        assert row["oracle_by_task"] == pytest.approx(sum(own) / len(own))
+    assert (folder / "experts.csv").is_file()
+    assert cli.evaluate(flags) == 0
+    assert not (folder / "experts.csv").exists()
+
+
 def test_experts_of_unfinished_folds_are_named(
     planned: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
