@@ -253,8 +253,21 @@ def predict(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("-m", metavar="NAME", help="mixture (default: default; none of it: the foundation alone)")
     parser.add_argument("-d", metavar="ID", help="give out this dataset's classes with its own values")
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--prompts", type=Path, metavar="PATH", help="clicks: a .json or .mrk.json, or a folder with one for each case"
+    )
+    where.add_argument(
+        "--prompts_from_masks",
+        type=Path,
+        metavar="DIR",
+        help="another tool's label maps, CASE.nii.gz, with a dataset.json that names their values: a click well inside "
+        "each class, or each of its parts, is drawn",
+    )
+    parser.add_argument(
+        "--instances",
+        action="store_true",
+        help="with --prompts: each positive click is on a thing of its own; numbers them in OUT/instances",
     )
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="folds to average (default: all)")
     parser.add_argument(
@@ -284,11 +297,20 @@ def predict(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         from sammoe_pipeline.device import choose_device
-        from sammoe_pipeline.errors import SammoeError
+        from sammoe_pipeline.errors import SammoeError, UsageError
         from sammoe_pipeline.inference.mixture import Mixture
         from sammoe_pipeline.inference.predict import predict_folder
         from sammoe_pipeline.inference.predictions import RESEARCH_ONLY
+        from sammoe_pipeline.inference.wanted import PromptSource
 
+        if arguments.instances and arguments.prompts is None:
+            raise UsageError("--instances: it says what the clicks of --prompts are on. Give them, or leave it out.")
+        if arguments.prompts_from_masks is not None:
+            prompts = PromptSource("mask", arguments.prompts_from_masks)
+        elif arguments.prompts is not None:
+            prompts = PromptSource("file", arguments.prompts, instances=arguments.instances)
+        else:
+            prompts = PromptSource("locator")
         device = choose_device(arguments.device)
         encoder = _encoder(arguments, device)
         folders = _folders(arguments)
@@ -306,7 +328,7 @@ def predict(argv: list[str] | None = None) -> int:
             source=arguments.i,
             target=arguments.o,
             dataset=mixture.dataset_named(arguments.d) if arguments.d else None,
-            prompts=arguments.prompts,
+            prompts=prompts,
             device=encoder.on(device),
             save_probabilities=arguments.save_probabilities,
             one_file_per_class=arguments.one_file_per_class,

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 RELATIVE_DEPTH = 0.5
 """A click lies at least this share of the greatest depth away from the border."""
+MOST_COMPONENTS = 5
+"""Of a class whose targets are components, so many are clicked on, the largest ones."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,18 @@ def next_click(
     if missed.sum() >= excess.sum():
         return _draw(missed, True, rng)
     return _draw(excess, False, rng)
+
+
+def component_clicks(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[Click]:
+    """Draws the first click on each connected component (26 neighbours) of a mask, on at most the five largest."""
+    import cc3d
+
+    labelled = cc3d.connected_components(mask, connectivity=26)
+    sizes = np.bincount(labelled.ravel())
+    sizes[0] = 0
+    largest = [int(label) for label in np.argsort(sizes)[::-1][:MOST_COMPONENTS] if sizes[label] > 0]
+    clicks = [first_click(labelled == label, rng) for label in largest]
+    return [click for click in clicks if click is not None]
 
 
 def component_at(mask: NDArray[np.bool_], click: Click) -> NDArray[np.bool_]:

@@ -33,7 +33,7 @@ CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.c
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
 EXPERTS_CSV = "experts.csv"
 REPORT_HTML = "report.html"
-PREDICTIONS_JSON, MASKS, PROBABILITIES = "predictions.json", "masks", "probabilities"
+PREDICTIONS_JSON, MASKS, PROBABILITIES, INSTANCES = "predictions.json", "masks", "probabilities", "instances"
 MANIFEST_JSON = "manifest.json"
 
 _DATASET_NAME = re.compile(r"^Dataset(\d{3})_([A-Za-z0-9][A-Za-z0-9_\-]*)$")

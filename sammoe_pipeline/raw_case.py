@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sammoe_pipeline.clicks import Click, component_at, first_click
+from sammoe_pipeline.clicks import Click, component_at, component_clicks, first_click
 from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import RawDataset
-
-_MOST_COMPONENTS = 5
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,7 @@ class RawLabelledCase:
         if self.planned.plan.classes[class_name].target == "class":
             click = first_click(mask, rng)
             return [] if click is None else [click]
-        import cc3d
-
-        labelled = cc3d.connected_components(mask, connectivity=26)
-        sizes = np.bincount(labelled.ravel())
-        sizes[0] = 0
-        largest = [int(label) for label in np.argsort(sizes)[::-1][:_MOST_COMPONENTS] if sizes[label] > 0]
-        clicks = [first_click(labelled == label, rng) for label in largest]
-        return [click for click in clicks if click is not None]
+        return component_clicks(mask, rng)
 
     def target(self, class_name: str, click: Click) -> NDArray[np.bool_]:
         """Returns what a click on a class means: the class, or the component that it lies in."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from sammoe_pipeline.image_io import Volume, write_volume
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.input_cases import InputCase
-from sammoe_pipeline.paths import MASKS, PROBABILITIES, safe_name
+from sammoe_pipeline.paths import INSTANCES, MASKS, PROBABILITIES, safe_name
 
 
 @dataclass
@@ -50,6 +50,10 @@ class CaseFiles:
         """
         dtype = np.uint8 if int(labels.max()) < 256 else np.uint16
         self._write(self.gathered, self.case.name, labels.numpy().astype(dtype))
+
+    def write_instances(self, instances: Tensor) -> None:
+        """Writes which answer each voxel (x, y, z) comes from."""
+        self._write(self.gathered / INSTANCES, self.case.name, instances.numpy().astype(np.uint16))
 
     def write_mask(self, label: str, logits: Tensor) -> None:
         """Writes where a class has positive logits (x, y, z), whichever other class won there."""

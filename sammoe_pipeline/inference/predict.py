@@ -1,4 +1,4 @@
-"""A folder of images to label maps: prompts from files, or from the locators."""
+"""A folder of images to label maps."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.cuda import OutOfMemoryError
 
-from sammoe_pipeline.artefacts import Configuration, provenance, sha256_of
+from sammoe_pipeline.artefacts import provenance, sha256_of
 from sammoe_pipeline.atomic import write_text
-from sammoe_pipeline.errors import SammoeError, UsageError, did_you_mean
+from sammoe_pipeline.errors import SammoeError, UsageError
 from sammoe_pipeline.image_io import Volume
+from sammoe_pipeline.inference.canvas import Canvas
 from sammoe_pipeline.inference.case_files import case_files, remove_files
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.earlier_predictions import EarlierPredictions
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.input_cases import InputCase, find_cases, part_of
-from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.output_classes import OutputClass, output_classes
 from sammoe_pipeline.inference.predictions import (
@@ -35,12 +34,14 @@ from sammoe_pipeline.inference.predictions import (
     Predictions,
     PredictionSettings,
 )
-from sammoe_pipeline.inference.prompts import Target, named_targets, prompt_file, read_prompts
+from sammoe_pipeline.inference.prompts import named_targets, prompt_file
 from sammoe_pipeline.inference.routing import GENERAL, Routing
-from sammoe_pipeline.inference.segment import OFF
+from sammoe_pipeline.inference.wanted import PromptSource, Wanted, mask_labels, wanted_in
 from sammoe_pipeline.paths import DATASET_JSON, predictions_json
 
 logger = logging.getLogger(__name__)
+
+LOCATORS = PromptSource()
 
 
 def predict_folder(
@@ -49,7 +50,7 @@ def predict_folder(
     source: Path,
     target: Path,
     dataset: str | None,
-    prompts: Path | None,
+    prompts: PromptSource = LOCATORS,
     device: str,
     save_probabilities: bool = False,
     one_file_per_class: bool = False,
@@ -64,7 +65,7 @@ def predict_folder(
         source: a folder of images, one image, or a folder with a DICOM series.
         target: folder for label maps, `dataset.json` and the record of the prediction, which is kept after each case.
         dataset: whose classes and values to use; None uses all of the mixture's.
-        prompts: a file, or a folder with `CASE.json` or `CASE.mrk.json`; None lets the locators prompt.
+        prompts: what says where to look.
         device: on which it runs, for the record.
         save_probabilities: write a probability map for each class that is answered.
         one_file_per_class: write a mask for each class that is answered.
@@ -88,11 +89,13 @@ def predict_folder(
     cases = part_of(everything, num_parts=num_parts, part_id=part_id)
     classes = output_classes(mixture, dataset)
     located = [c for c in classes if mixture.locators.get(c.dataset)]
-    if prompts is None and not located:
+    if prompts.kind == "locator" and not located:
         raise UsageError(
             "There is nothing that could say where to look: the mixture has no locator. Give clicks with --prompts, or "
             "train a dataset with sammoe_train_expert and join it with sammoe_train_gate."
         )
+    if prompts.kind == "mask":
+        _require_common_classes(prompts, classes)
     if mixture.foundation.card.for_research_only:
         logger.warning(
             "Foundation '%s' is meant for learning and tests, not for real scans", mixture.foundation.card.name
@@ -104,7 +107,8 @@ def predict_folder(
         mixture_sha256=_sha256_of_card(mixture),
         folds=mixture.folds,
         dataset=dataset,
-        prompt="locator" if prompts is None else "file",
+        prompt=prompts.kind,
+        instances=prompts.instances,
         precision=mixture.encoder.precision,
         save_probabilities=save_probabilities,
         one_file_per_class=one_file_per_class,
@@ -129,7 +133,7 @@ def predict_folder(
             mixture=mixture.card.name if mixture.card else None,
             settings=settings,
             labels={"background": 0, **labels},
-            not_attempted=tuple(c.label for c in classes if c not in located) if prompts is None else (),
+            not_attempted=tuple(c.label for c in classes if c not in located) if prompts.kind == "locator" else (),
             cases=tuple(results[case.name] for case in cases if case.name in results),
             provenance=provenance(seed=0, device=device, threads=torch.get_num_threads()),
         )
@@ -153,24 +157,38 @@ def _sha256_of_card(mixture: Mixture) -> str | None:
     return hashlib.sha256(mixture.card.model_dump_json().encode()).hexdigest() if mixture.card else None
 
 
-def _sha256_of_prompts(prompts: Path | None, case: InputCase) -> str | None:
+def _require_common_classes(prompts: PromptSource, classes: Sequence[OutputClass]) -> None:
+    assert prompts.path is not None
+    of_masks, ours = set(mask_labels(prompts.path)), {c.label for c in classes}
+    if not of_masks & ours:
+        raise UsageError(
+            f"--prompts_from_masks {prompts.path}: it names {', '.join(sorted(of_masks)) or 'no class'}, and the "
+            f"mixture {', '.join(sorted(ours)) or 'no class'}. Give its classes the mixture's names "
+            f"in {prompts.path / DATASET_JSON}."
+        )
+    if left_out := sorted(of_masks - ours):
+        logger.warning("The mixture does not know %s: left out", ", ".join(left_out))
+
+
+def _sha256_of_prompts(prompts: PromptSource, case: InputCase) -> str | None:
     """Returns what tells a case's prompts from others; None where it has none."""
     try:
-        return None if prompts is None else sha256_of(prompt_file(prompts, case.name))
+        path = prompts.file_of(case.name)
+        return None if path is None else sha256_of(path)
     except (SammoeError, OSError):
         return None
 
 
 def _name_free_targets(
-    labels: dict[str, int], prompts: Path | None, cases: Sequence[InputCase], classes: Sequence[OutputClass]
+    labels: dict[str, int], prompts: PromptSource, cases: Sequence[InputCase], classes: Sequence[OutputClass]
 ) -> None:
     """Gives a value to each target that stands for itself, of all cases: parts of a prediction must agree on them."""
-    if prompts is None:
+    if prompts.kind != "file" or prompts.path is None:
         return
     seen: set[Path] = set()
     for case in cases:
         try:
-            path = prompt_file(prompts, case.name)
+            path = prompt_file(prompts.path, case.name)
             targets = [] if path in seen else named_targets(path)
         except SammoeError:
             continue  # The case will say so itself.
@@ -189,7 +207,7 @@ class _Request:
         folder: for label maps.
         classes: that may be given out, in the order in which they are written.
         labels: values by name, of classes and of targets that stand for themselves.
-        prompts: where clicks are; None lets the locators prompt.
+        prompts: what says where to look.
         save_probabilities: write a probability map a class.
         one_file_per_class: write a mask a class.
     """
@@ -198,7 +216,7 @@ class _Request:
     folder: Path
     classes: tuple[OutputClass, ...]
     labels: dict[str, int]
-    prompts: Path | None
+    prompts: PromptSource
     save_probabilities: bool
     one_file_per_class: bool
 
@@ -258,147 +276,49 @@ def _predict_case(request: _Request, case: InputCase) -> tuple[tuple[PredictedTa
     volumes = case.read()
     image = CaseImage(volumes)
     encoded = request.mixture.encode(image)
-    if request.prompts is not None:
-        wanted = _from_file(request, case, image)
-    else:
-        wanted = _from_locators(request.mixture, encoded, request.classes)
-    # Classes compete voxel by voxel, and the highest logit above 0 wins; nested regions are written one over another.
-    canvas = _Canvas(image)
+    wanted = wanted_in(
+        request.prompts,
+        case.name,
+        encoded,
+        mixture=request.mixture,
+        classes=request.classes,
+        values=request.labels,
+    )
+    # Classes compete voxel by voxel; nested regions are written one over another.
+    canvas = Canvas(image, keep_instances=request.prompts.instances)
     order = {c.label: index for index, c in enumerate(request.classes)}
-    wanted.sort(key=lambda entry: (order.get(entry[0].label, len(order)), entry[0].value))
+    wanted.sort(key=lambda one: (order.get(one.output.label, len(order)), one.output.value))
     results = []
     with case_files(case, image, request.labels, request.folder) as files:
-        for output, entries in groupby(wanted, key=lambda entry: entry[0]):
+        for output, of_class in groupby(wanted, key=lambda one: one.output):
             canvas.begin(keep_logits=request.save_probabilities or request.one_file_per_class)
-            for _, target, warnings in entries:
-                results.append(
-                    _predict_target(
-                        request.mixture, encoded, output, target, warnings, canvas, request.prompts is not None
-                    )
-                )
+            results += [_predict_target(request, encoded, one, canvas) for one in of_class]
             # Class by class, so that memory holds the logits of one.
             if canvas.own is not None and canvas.answered:
                 if request.one_file_per_class:
                     files.write_mask(output.label, canvas.own)
                 if request.save_probabilities:
                     files.write_probability(output.label, canvas.own)
+        if canvas.instances is not None:
+            files.write_instances(canvas.instances)
         files.write_label_map(canvas.labels)
-    return tuple(_with_volume(result, canvas.labels, volumes[0]) for result in results), files.written
+    return tuple(_with_volume(result, canvas, volumes[0]) for result in results), files.written
 
 
-_Wanted = tuple[OutputClass, Target | None, tuple[str, ...]]
-
-
-def _from_file(request: _Request, case: InputCase, image: CaseImage) -> list[_Wanted]:
-    assert request.prompts is not None
-    path = prompt_file(request.prompts, case.name)
-    by_label = {c.label: c for c in request.classes}
-    wanted: list[_Wanted] = []
-    for target in read_prompts(path, image):
-        if target.class_name is not None and target.class_name in by_label:
-            wanted.append((by_label[target.class_name], target, ()))
-            continue
-        if target.class_name is not None and request.classes:
-            raise UsageError(
-                f"{path}: class '{target.class_name}' is unknown.{did_you_mean(target.class_name, by_label)} Known: "
-                f"{', '.join(by_label)}. Leave class_name out to segment it as a free-standing target."
-            )
-        output = OutputClass(dataset="", name=target.name, label=target.name, value=request.labels[target.name])
-        wanted.append((output, target, ()))
-    return wanted
-
-
-def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[OutputClass]) -> list[_Wanted]:
-    assert mixture.card is not None
-    wanted: list[_Wanted] = []
-    for member in mixture.card.datasets:
-        locators = mixture.locators.get(member.dataset)
-        mine = [c for c in classes if c.dataset == member.dataset]
-        if not locators or not mine or member.locator_configuration is None:
-            continue
-        configuration: Configuration = member.locator_configuration
-        view = encoded.at(configuration)
-        maps = probability_maps(view, locators)
-        cell = view.size // mixture.model.mask_size
-        for index, name in enumerate(member.configurations):
-            output = next((c for c in mine if c.name == name), None)
-            if output is None:
-                continue
-            seen = sight(maps[index], cell=cell, components=member.targets[name] == "component")
-            if seen.peak < member.thresholds[name]:
-                warning = f"not found (peak {seen.peak:.2f} below {member.thresholds[name]:.2f})"
-                wanted.append((output, None, (warning,)))
-                continue
-            clicks = tuple(encoded.image.click_from_configuration(click, configuration) for click in seen.clicks)
-            wanted.append((output, Target(name=name, class_name=name, clicks=clicks), ()))
-    return wanted
-
-
-class _Canvas:
-    """The label map as it grows, class by class.
-
-    Attributes:
-        labels: (x, y, z) values.
-        own: logits (x, y, z) of the class at hand alone, or None where nobody needs them.
-        answered: whether anybody answered for the class at hand.
-    """
-
-    def __init__(self, image: CaseImage) -> None:
-        self.labels = torch.zeros(image.shape, dtype=torch.int16)
-        self.own: Tensor | None = None
-        self.answered = False
-        self._best = torch.full(image.shape, 0.0)
-
-    def begin(self, *, keep_logits: bool) -> None:
-        """Begins the next class."""
-        self.answered = False
-        self.own = None
-        if keep_logits:
-            self.own = torch.full(self._best.shape, OFF)
-
-    def add(self, logits: Tensor, box: tuple[slice, ...], value: int, *, over_others: bool) -> None:
-        """Writes one answer of the class at hand.
-
-        Args:
-            logits: within the box.
-            box: of canonical voxels.
-            value: of the class.
-            over_others: it replaces what lies there, in place of competing with it.
-        """
-        self.answered = True
-        best = self._best[box]
-        wins = logits > (torch.zeros(()) if over_others else best)
-        self._best[box] = torch.where(wins, logits, best)
-        self.labels[box] = torch.where(wins, torch.tensor(value, dtype=torch.int16), self.labels[box])
-        if self.own is not None:
-            self.own[box] = torch.maximum(self.own[box], logits)
-
-
-def _predict_target(
-    mixture: Mixture,
-    encoded: EncodedCase,
-    output: OutputClass,
-    target: Target | None,
-    warnings: tuple[str, ...],
-    canvas: _Canvas,
-    from_file: bool,
-) -> PredictedTarget:
+def _predict_target(request: _Request, encoded: EncodedCase, wanted: Wanted, canvas: Canvas) -> PredictedTarget:
     """Segments one target onto the canvas."""
+    mixture, output = request.mixture, wanted.output
     routing = Routing(confidences={}, chosen={})
-    windows = 0
-    chosen = "none"
-    clicks: list[tuple[float, float, float]] = []
-    if target is not None:
-        routing = output.route(mixture, encoded, target.clicks)
+    windows, chosen, warnings = 0, "none", wanted.warnings
+    first = canvas.count + 1
+    if wanted.interactions:
+        routing = output.route(mixture, encoded, wanted.interactions[0])
         own = mixture.expert_of(output.dataset, output.name)
-        clicks = [_in_file_voxels(encoded.image, click.position) for click in target.clicks]
-        if own is not None and not routing.chosen and not from_file:
+        if own is not None and not routing.chosen and request.prompts.kind == "locator":
             warnings = (*warnings, "the gate refused the locator's prompt, so the class is left out")
         else:
-            # Clicks from a file are one interaction; the locator's are one target each.
-            prompts = [target.clicks] if from_file else [(click,) for click in target.clicks]
-            for prompt in prompts:
-                answer = output.answer(mixture, encoded, prompt, routing)
+            for clicks in wanted.interactions:
+                answer = output.answer(mixture, encoded, clicks, routing)
                 windows += len(answer.windows)
                 canvas.add(answer.logits, answer.box, output.value, over_others=output.is_nested(mixture))
             chosen = routing.label
@@ -406,12 +326,13 @@ def _predict_target(
         name=output.label,
         dataset=output.dataset or None,
         value=output.value,
-        prompt="file" if from_file else "locator",
-        clicks_voxel=tuple(clicks),
+        prompt=request.prompts.kind,
+        clicks_voxel=tuple(_in_file_voxels(encoded.image, click.position) for click in wanted.clicks),
         chosen=chosen,
         confidences=routing.confidences or {GENERAL: 1.0},
         windows=windows,
         volume_ml=0.0,
+        instances_ml=dict.fromkeys(map(str, range(first, canvas.count + 1)), 0.0) if request.prompts.instances else {},
         warnings=warnings,
     )
 
@@ -421,10 +342,14 @@ def _in_file_voxels(image: CaseImage, position: tuple[float, float, float]) -> t
     return float(at[0]), float(at[1]), float(at[2])
 
 
-def _with_volume(result: PredictedTarget, label_map: Tensor, volume: Volume) -> PredictedTarget:
+def _with_volume(result: PredictedTarget, canvas: Canvas, volume: Volume) -> PredictedTarget:
     voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
-    voxels = int((label_map == result.value).sum())
+    voxels = int((canvas.labels == result.value).sum())
     warnings = result.warnings
     if result.chosen != "none" and voxels == 0:
         warnings = (*warnings, "the mask is empty, or other classes took all of it")
-    return result.model_copy(update={"volume_ml": voxels * voxel_ml, "warnings": warnings})
+    instances = {}
+    if canvas.instances is not None:
+        for number in result.instances_ml:
+            instances[number] = int((canvas.instances == int(number)).sum()) * voxel_ml
+    return result.model_copy(update={"volume_ml": voxels * voxel_ml, "instances_ml": instances, "warnings": warnings})

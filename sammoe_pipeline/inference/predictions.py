@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from sammoe_pipeline.artefacts import Artefact, Provenance, Record
 
 RESEARCH_ONLY = "for research, not a medical device"
@@ -15,7 +17,7 @@ class PredictedTarget(Record):
     value: int
     """In the label map."""
     prompt: str
-    """"file" or "locator"."""
+    """"file", "mask" or "locator"."""
     clicks_voxel: tuple[tuple[float, float, float], ...]
     """In voxels of the input image."""
     chosen: str
@@ -23,6 +25,8 @@ class PredictedTarget(Record):
     confidences: dict[str, float]
     windows: int
     volume_ml: float
+    instances_ml: dict[str, float] = Field(default={})
+    """With `--instances`, the volume of each thing by its value in `instances/CASE`."""
     warnings: tuple[str, ...]
 
 
@@ -54,7 +58,9 @@ class PredictionSettings(Record):
     dataset: str | None
     """Whose classes were given out with its own values; None for all of the mixture's."""
     prompt: str
-    """"file" or "locator"."""
+    """"file", "mask" or "locator"."""
+    instances: bool = False
+    """Whether each positive click was on a thing of its own."""
     precision: str
     """In which the image encoder computed."""
     save_probabilities: bool

@@ -30,6 +30,7 @@ from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.predict import predict_folder
 from sammoe_pipeline.inference.predictions import Predictions
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
+from sammoe_pipeline.inference.wanted import PromptSource
 
 
 class BrightThing(nn.Module):
@@ -246,10 +247,13 @@ def write_prompts(folder: Path, *targets: tuple[str | None, Sequence[float]], fr
     return path
 
 
-def predict(mixture: Mixture, folder: Path, **changes: Any) -> Predictions:
-    """Predicts the images in a folder's `in` into its `out`."""
-    settings = {"source": folder / "in", "target": folder / "out", "dataset": None, "prompts": None, "device": "cpu"}
-    return predict_folder(mixture, **{**settings, **changes})
+def predict(
+    mixture: Mixture, folder: Path, *, prompts: Path | PromptSource | None = None, **changes: Any
+) -> Predictions:
+    """Predicts the images in a folder's `in` into its `out`; without prompts, the locators look."""
+    source = prompts if isinstance(prompts, PromptSource) else PromptSource("file" if prompts else "locator", prompts)
+    settings = {"source": folder / "in", "target": folder / "out", "dataset": None, "device": "cpu"}
+    return predict_folder(mixture, prompts=source, **{**settings, **changes})
 
 
 def read_labels(folder: Path, name: str = "a.nii.gz") -> NDArray[Any]:
