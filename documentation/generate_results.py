@@ -1,7 +1,7 @@
 """Writes explanation/results.md from the JSON in results/: `python documentation/generate_results.py`.
 
 A folder of `results/` is a section: `story.json` (title, text, commands, minutes) beside a `summary.json` that
-`sammoe_evaluate` wrote, or a `dice.json` that `tests/benchmarks/foundation_dice.py` wrote.
+`sammoe_evaluate` wrote, a `dice.json` that `tests/benchmarks/foundation_dice.py` wrote, or plans, `NAME.plan.json`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def section(folder: Path) -> str:
         lines += [f"Minutes on two CPU cores: {spent}.", ""]
     if (folder / "summary.json").is_file():
         lines.append(evaluation(folder / "summary.json"))
+    for path in sorted(folder.glob("*.plan.json")):
+        lines += list(plan(path))
     if (folder / "dice.json").is_file():
         lines += list(foundation(json.loads((folder / "dice.json").read_text(encoding="utf-8"))))
     return "\n".join(lines)
@@ -50,6 +52,30 @@ def evaluation(path: Path) -> str:
     from sammoe_pipeline.evaluation.summary import EvaluationSummary, markdown_table
 
     return markdown_table(EvaluationSummary.load(path))
+
+
+def plan(path: Path) -> Iterator[str]:
+    """Yields what a plan decides: a row a class, with what every configuration that was tried reached."""
+    from sammoe_pipeline.artefacts import Plan
+
+    planned = Plan.load(path)
+    yield f"### {planned.dataset}"
+    yield ""
+    yield "| Class | A click means | Tried: ceiling / general expert | Chosen | Answered by |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name, chosen in planned.classes.items():
+        tried = "; ".join(
+            f"{candidate} {100 * found.ceiling:.0f} / {'-' if found.dice is None else f'{100 * found.dice:.0f}'}"
+            for candidate, found in chosen.evidence.items()
+        )
+        yield f"| {name} | {chosen.target} | {tried} | {chosen.configuration} | {chosen.task or 'general expert'} |"
+    yield ""
+    for task in planned.tasks:
+        budget = f"{task.budget.iterations} iterations on {task.budget.views} views"
+        yield f"- Expert `{task.name}` at {task.configuration}: {budget}."
+    mirrored = "mirrored left to right" if planned.training.mirror_axes else "never mirrored"
+    yield f"- Views are {mirrored}; {planned.num_folds} folds; the locator looks at {planned.locator_configuration}."
+    yield ""
 
 
 def foundation(measured: dict[str, Any]) -> Iterator[str]:
