@@ -65,9 +65,13 @@ def plan(path: Path) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for name, chosen in planned.classes.items():
         tried = "; ".join(
-            f"{candidate} {100 * found.ceiling:.0f} / {'-' if found.dice is None else f'{100 * found.dice:.0f}'}"
+            f"{candidate} {100 * found.ceiling:.0f} / {100 * found.dice:.0f}"
             for candidate, found in chosen.evidence.items()
+            if found.dice is not None
         )
+        if not chosen.evidence:
+            yield f"| {name} | | no training case of fold 0 has it | | |"
+            continue
         yield f"| {name} | {chosen.target} | {tried} | {chosen.configuration} | {chosen.task or 'general expert'} |"
     yield ""
     for task in planned.tasks:

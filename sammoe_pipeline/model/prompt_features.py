@@ -43,15 +43,17 @@ def prompt_features(
     Returns:
         (B, F), see `num_prompt_features`.
     """
-    packed = embedding[:, context_channels:]
-    cells = (unpack_detail(packed).movedim(-1, 1) if packed.shape[1] else embedding).float()
-    at = (points.float() + 0.5) / patch_size
-    soft = mask_logits.float().sigmoid()
-    weight = F.adaptive_avg_pool3d(soft, cells.shape[-1]).flatten(2)
-    share = weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
-    under_mask = (cells.flatten(2) * share).sum(dim=2)
-    shape = _shape_of(soft, mask_logits.float(), share[:, 0], at)
-    return torch.cat([_sampled(cells, at), _sampled(_averaged(cells, _BOX), at), under_mask, shape], dim=1)
+    # Also where the networks compute in less: the spread of a mask is a small difference of large numbers.
+    with torch.autocast(embedding.device.type, enabled=False):
+        packed = embedding[:, context_channels:]
+        cells = (unpack_detail(packed).movedim(-1, 1) if packed.shape[1] else embedding).float()
+        at = (points.float() + 0.5) / patch_size
+        soft = mask_logits.float().sigmoid()
+        weight = F.adaptive_avg_pool3d(soft, cells.shape[-1]).flatten(2)
+        share = weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
+        under_mask = (cells.flatten(2) * share).sum(dim=2)
+        shape = _shape_of(soft, mask_logits.float(), share[:, 0], at)
+        return torch.cat([_sampled(cells, at), _sampled(_averaged(cells, _BOX), at), under_mask, shape], dim=1)
 
 
 def _sampled(cells: Tensor, at: Tensor) -> Tensor:

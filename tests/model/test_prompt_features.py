@@ -75,3 +75,11 @@ def test_as_many_features_as_are_announced(context: int, detail: int, channels: 
     )
     assert found.shape == (2, num_prompt_features(context, detail))
     assert num_prompt_features(context, detail) == 3 * channels + MASK_FEATURES
+
+
+def test_features_do_not_lose_precision_where_the_networks_compute_in_less() -> None:
+    mask = torch.full((1, 1, CELLS, CELLS, CELLS), -30.0)
+    mask[..., 5:7, 5:7, 5:7] = 30.0
+    exact = _features([_middle(5, 5, 5)], mask)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(_features([_middle(5, 5, 5)], mask), exact)
