@@ -446,7 +446,9 @@ def _add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
         help="in which the image encoder computes: less than float32 is faster and rounds (default: float32)",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="translate the encoder first: takes a minute or more, then runs faster"
+        "--compile",
+        action="store_true",
+        help="translate the encoder first, which takes a minute or more; gains nothing on a processor",
     )
 
 
