@@ -87,9 +87,7 @@ def _nnunet_jobs(raw: Path, spacing_mm: float, folder: Path) -> list[tuple[Any, 
     plans = json.loads((preprocessed / "nnUNetPlans.json").read_text())
     description = json.loads((preprocessed / "dataset.json").read_text())
     cases = get_filenames_of_train_images_and_targets(str(raw), description)
-    return [
-        (plans, description, str(preprocessed / name), files["images"], files["label"]) for name, files in cases.items()
-    ]
+    return [(plans, description, name, files["images"], files["label"]) for name, files in cases.items()]
 
 
 def _with_torch_resampling(plans: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +111,9 @@ def prepare_with_nnunet(job: tuple[Any, ...]) -> None:
     in_torch, plans, description, output, images, label = job
     manager = PlansManager(_with_torch_resampling(plans) if in_torch else plans)
     preprocessor = DefaultPreprocessor(verbose=False)
+    # It does not write over what is there: its own command empties the folder first.
+    folder = tempfile.mkdtemp(dir=os.environ["nnUNet_preprocessed"])  # noqa: SIM112, it is its name
+    output = str(Path(folder) / output)
     preprocessor.run_case_save(output, images, label, manager, manager.get_configuration("3d_fullres"), description)
 
 
