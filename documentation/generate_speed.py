@@ -91,8 +91,8 @@ def preprocessing_table(measured: list[dict[str, Any]]) -> Iterator[str]:
         error = f"{one['rms_error']['sammoe']:.3f}"
         yield f"| {one['dataset']}, {one['spacing_mm']:g} mm | {one['cases']} | {seconds} | {error} |"
     yield ""
-    yield f"{measured[0]['workers']} processes of one thread. Error: root mean square of the difference to nnU-Net's order"
-    yield "3, in standard deviations of the image; nnU-Net's torch resampler, linear as well, has the same."
+    yield f"{measured[0]['workers']} processes of one thread. Error: root mean square of the difference to"
+    yield "nnU-Net's order 3, in standard deviations of the image; its torch resampler, linear as well, has the same."
 
 
 if __name__ == "__main__":
