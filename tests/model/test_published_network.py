@@ -27,6 +27,7 @@ def make_every_part_matter(model: nn.Module) -> None:
 @pytest.fixture(scope="module")
 def pair() -> tuple[Any, SamMed3D]:
     """The public network and ours with its weights."""
+    torch.manual_seed(0)  # The bound in float32 is near to what two orders of summing differ by.
     reference = published.build_sam3D_vit_b_ori().eval()
     make_every_part_matter(reference)
     with torch.device("meta"):

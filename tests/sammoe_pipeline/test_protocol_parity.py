@@ -44,6 +44,7 @@ def make_every_part_matter(model: nn.Module) -> None:
 
 def small_public_network() -> Any:
     """The public network on patches of 64 voxels, with a global and a windowed block."""
+    torch.manual_seed(0)
     network = published.build_sam3D_vit_b_ori(
         encoder_embed_dim=WIDTH,
         encoder_depth=2,
