@@ -1,7 +1,9 @@
 """Writes explanation/results.md from the JSON in results/: `python documentation/generate_results.py`.
 
 A folder of `results/` is a section: `story.json` (title, text, commands, minutes) beside a `summary.json` that
-`sammoe_evaluate` wrote, a `dice.json` that `tests/benchmarks/foundation_dice.py` wrote, or plans, `NAME.plan.json`.
+`sammoe_evaluate` wrote, a `dice.json` that `tests/benchmarks/foundation_dice.py` wrote, or plans, `NAME.plan.json`; or
+what the benchmarks of experts wrote: `prompts.json` (`expert_prompts.py`), `views.json` (`expert_budget.py`),
+`training.json` (`training_speed.py`), `table.json` (`fold_table.py`) and `nnunet.json` (`nnunet_fold.py`).
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ def section(folder: Path) -> str:
         lines += list(plan(path))
     if (folder / "dice.json").is_file():
         lines += list(foundation(json.loads((folder / "dice.json").read_text(encoding="utf-8"))))
+    for name, table in TABLES.items():
+        if (folder / name).is_file():
+            lines += list(table(json.loads((folder / name).read_text(encoding="utf-8"))))
     return "\n".join(lines)
 
 
@@ -93,6 +98,90 @@ def foundation(measured: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Dice in %, foundation {measured['foundation_sha256'][:12]}."
     yield ""
+
+
+def prompts(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields what experts of different lessons make of different prompts."""
+    columns = ["1 clicks", "3 clicks", "5 clicks", "mask", "box", "missed", "beside"]
+    yield "| Task | Taught | 1 click | 3 clicks | 5 clicks | Click and mask | Click and box | Click misses | Beside |"
+    yield "| --- | --- |" + " ---: |" * len(columns)
+    for row in measured["rows"]:
+        yield f"| {row['task']} | {row['who']} | " + " | ".join(f"{100 * row[name]:.1f}" for name in columns) + " |"
+    yield ""
+    yield "Dice in %, mean over classes. Beside: size of the answer to a click well beside, in % of the structure."
+    yield ""
+
+
+def views(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields Dice by number of views."""
+    yield "| Views | Updates | Calibration Dice at 1 click |"
+    yield "| ---: | ---: | ---: |"
+    yield f"| none: general expert | 0 | {100 * measured['budgets'][0]['general_dice']:.1f} |"
+    for row in measured["budgets"]:
+        yield f"| {row['views']} | {row['iterations']} | {100 * row['dice']:.1f} |"
+    yield ""
+
+
+def training(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields what training takes in both ways."""
+    tiny, full = measured["tiny"], measured["full_size"]
+    yield "| | Ours | Public loop | Times faster |"
+    yield "| --- | ---: | ---: | ---: |"
+    seconds, updates = tiny["seconds"], measured["updates"]
+    words = f"`tiny`, {updates} updates, checks included, s"
+    yield f"| {words} | {seconds['ours']:g} | {seconds['public']:g} | {tiny['times_faster']:g} |"
+    for clicks in ("1", "3"):
+        dice = {who: f"{100 * of[clicks]:.1f}" for who, of in tiny["dice_by_clicks"].items()}
+        words = f"Calibration Dice, {clicks} click{'s' if clicks != '1' else ''} (general {dice['general']})"
+        yield f"| {words} | {dice['ours']} | {dice['public']} | |"
+    seconds = full["seconds_an_update"]
+    yield f"| Full size, an update, s | {seconds['ours']:g} | {seconds['public']:g} | {full['times_faster']:g} |"
+    yield ""
+    yield f"Most memory of the process: {tiny['our_peak_mb']} MB when ours with `tiny` was done."
+    yield ""
+
+
+def table(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields the table of one fold."""
+
+    def said(found: dict[str, Any]) -> str:
+        low, high = found["interval"] or (found["mean"], found["mean"])
+        return f"{100 * found['mean']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+    names = list(next(iter(measured["by_class"].values())))
+    yield "| Who, prompt | Dice | " + " | ".join(names) + " |"
+    yield "| --- | ---: |" + " ---: |" * len(names)
+    for method, found in measured["dice"].items():
+        classes = " | ".join(f"{100 * measured['by_class'][method][name]:.1f}" for name in names)
+        yield f"| {method} | {said(found)} | {classes} |"
+    yield ""
+    yield "| Difference | Points |"
+    yield "| --- | ---: |"
+    for words, found in measured["differences"].items():
+        yield f"| {words} | {said(found)} |"
+    yield ""
+    yield f"{measured['cases']} held-out cases of fold {measured['fold']}; 95 % bootstrap intervals over cases."
+    for name, found in measured["false_alarms"].items():
+        yield f"The locator finds {found['classes_a_volume']:g} of its classes in an image of dataset {name}."
+    yield ""
+
+
+def nnunet(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields nnU-Net's result on the same fold."""
+    dice = ", ".join(f"{name} {100 * value:.1f}" for name, value in measured["mean_dice"].items())
+    yield f"nnU-Net `{measured['configuration']}`, {measured['cases']} cases, {measured['steps']} steps of batch"
+    yield f"{measured['batch_size']} in {measured['learning_seconds'] / 60:.0f} minutes, without a prompt: {dice}."
+    yield ""
+
+
+TABLES = {
+    "table.json": table,
+    "nnunet.json": nnunet,
+    "prompts.json": prompts,
+    "views.json": views,
+    "training.json": training,
+}
+"""What draws each file of the benchmarks of experts."""
 
 
 if __name__ == "__main__":

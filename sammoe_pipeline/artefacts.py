@@ -292,7 +292,8 @@ class Task(Record):
     configuration: str
     """Configuration that the expert is finetuned in."""
     start_from: str
-    """Decoder that finetuning starts from, the best of those that were tried: "general", or `DatasetXXX_Name/task`."""
+    """Decoder that finetuning starts from, the best of those that were tried: "general", or `DatasetXXX_Name/task`; or
+    "scratch", for random weights, where that was asked for."""
     budget: Budget
     """Of its expert, by the number of its targets."""
 
@@ -322,6 +323,12 @@ class Training(Record):
     """Simulated clicks a training target gets, one after another."""
     mirror_axes: tuple[int, ...]
     """Canonical axes (0 = left-right) along which views are flipped."""
+    negatives: float = Field(ge=0, lt=1, default=0.0)
+    """Share of an expert's views whose click is beside the structure, or in a case without it: the answer is empty."""
+    mask_prompts: float = Field(ge=0, le=1, default=0.0)
+    """Share of an expert's prompts that begin with a coarse mask of the target."""
+    box_prompts: float = Field(ge=0, le=1, default=0.0)
+    """Share of an expert's prompts that begin with a box around the target. What is left begins with a click alone."""
 
 
 class Plan(Artefact):
@@ -431,6 +438,16 @@ class ExpertCard(Artefact):
     """Mean Dice by class at one click on the fold's calibration cases, at the kept iteration."""
     general_calibration_dice: dict[str, float]
     """The same by the general expert in the same configuration."""
+    calibration_by_clicks: dict[str, dict[str, float]] = {}
+    """The same by number of clicks, then by class."""
+    general_calibration_by_clicks: dict[str, dict[str, float]] = {}
+    """The same by the general expert in the same configuration."""
+    unfrozen: Literal["nothing", "neck", "all"] = "nothing"
+    """Which part of the image encoder was trained too. Only what left it frozen can join a mixture."""
+    stopped_early: bool = False
+    """Whether training ended before its budget, since the calibration cases had long been no better."""
+    memory_mb: float = 0.0
+    """Most memory that training held, of the card where it was on one, else of the process; 0 where it is not known."""
     seconds: float
     """How long it took."""
     provenance: Provenance

@@ -149,6 +149,26 @@ def train_expert(argv: list[str] | None = None) -> int:
         help="experts to train at a time, each on a card of its own or on its share of the processor (default: one a "
         "card; on a processor one)",
     )
+    parser.add_argument(
+        "--train_prompted_from",
+        metavar="START",
+        help="finetune from general, from an expert (DatasetXXX_Name/task) or from scratch; written into the plan, "
+        "which says otherwise what measured best",
+    )
+    parser.add_argument(
+        "--unfreeze",
+        choices=("neck", "all"),
+        default="nothing",
+        help="train the image encoder too, or its neck: plain finetuning to compare with. What comes of it is a "
+        "foundation of its own and joins no mixture",
+    )
+    parser.add_argument(
+        "--cache_gb",
+        type=float,
+        metavar="GB",
+        help="keep embeddings of views on disk up to this size, for other folds and later runs (default: 8 on a "
+        "processor, 0 on a card)",
+    )
     add_foundation_argument(parser)
     _add_device_argument(parser)
     add_folder_arguments(parser, only=("preprocessed", "results"))
@@ -156,24 +176,37 @@ def train_expert(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         from sammoe_pipeline.device import choose_device
+        from sammoe_pipeline.paths import Results
         from sammoe_pipeline.planned_dataset import PlannedDataset
+        from sammoe_pipeline.training.data_parallel import team
+        from sammoe_pipeline.training.embedding_cache import CACHE_GB, GIGABYTE
+        from sammoe_pipeline.training.start_from import start_from
         from sammoe_pipeline.training.train_dataset import train_dataset
 
         device = choose_device(arguments.device)
         folders = _folders(arguments)
         foundation = _foundation(arguments, folders)
         planned = PlannedDataset.load(folders, arguments.d, foundation)
-        train_dataset(
-            planned,
-            folds=_fold_numbers(arguments.f),
-            tasks=arguments.task,
-            must_continue=arguments.c,
-            foundation=foundation,
-            results=folders.results,
-            device=device,
-            workers=arguments.num_processes,
-        )
-        next_command(_with_foundation("sammoe_train_gate", arguments))
+        cache_gb = CACHE_GB[device] if arguments.cache_gb is None else arguments.cache_gb
+        with team(device) as (together, own_device):
+            if arguments.train_prompted_from:
+                places = Results(root=folders.results, foundation=foundation.card.name)
+                planned = start_from(planned, arguments.train_prompted_from, arguments.task, places)
+            train_dataset(
+                planned,
+                folds=_fold_numbers(arguments.f),
+                tasks=arguments.task,
+                must_continue=arguments.c,
+                foundation=foundation,
+                results=folders.results,
+                device=own_device,
+                workers=arguments.num_processes,
+                cache_bytes=cache_gb * GIGABYTE,
+                unfrozen=arguments.unfreeze,
+                team=together,
+            )
+        if together.writes and arguments.unfreeze == "nothing":
+            next_command(_with_foundation("sammoe_train_gate", arguments))
 
     return run_command(body)
 

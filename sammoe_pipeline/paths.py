@@ -30,6 +30,7 @@ EXPERT_JSON, EXPERT_WEIGHTS = "expert.json", "expert.safetensors"
 LOCATOR, LOCATOR_JSON, LOCATOR_WEIGHTS = "locator", "locator.json", "locator.safetensors"
 MIXTURES, MIXTURE_JSON, GATE_WEIGHTS = "mixtures", "mixture.json", "gate.safetensors"
 CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.csv", "progress.png"
+EXAMPLES_PNG, EMBEDDINGS = "examples.png", "embeddings"
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
 EXPERTS_CSV = "experts.csv"
 REPORT_HTML = "report.html"
@@ -214,6 +215,11 @@ class PreprocessedDataset:
         """The `sammoe_plan.html`, drawn from it."""
         return self.plan.with_suffix(".html")
 
+    @property
+    def embeddings(self) -> Path:
+        """Cache of embedded training views; may be removed at any time."""
+        return self.folder / self.foundation / EMBEDDINGS
+
     def ground_truth(self, case: str) -> Path:
         """Label map of a case on its original grid, always as `.nii.gz`."""
         return self.folder / GT_SEGMENTATIONS / f"{case}.nii.gz"
@@ -256,6 +262,10 @@ class Results:
     def expert_fold(self, dataset: str, task: str, fold: int) -> Path:
         """Folder of one expert's fold."""
         return self.folder / dataset / safe_name(task) / f"fold_{fold}"
+
+    def unfrozen_fold(self, dataset: str, task: str, unfrozen: str, fold: int) -> Path:
+        """Folder of one fold of a network that was finetuned with a part of its encoder, "neck" or "all" of it."""
+        return self.folder / dataset / safe_name(task) / f"unfrozen_{unfrozen}" / f"fold_{fold}"
 
     def locator_fold(self, dataset: str, fold: int) -> Path:
         """Folder of one locator's fold."""

@@ -13,6 +13,9 @@ from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.paths import Folders, PreprocessedDataset, find_dataset
 from sammoe_pipeline.raw_dataset import DatasetJson, read_dataset_json
 
+SCRATCH = "scratch"
+"""What finetuning starts from where random weights are asked for."""
+
 
 @dataclass(frozen=True)
 class PlannedDataset:
@@ -94,7 +97,7 @@ class PlannedDataset:
             )
         return found
 
-    def recipe(self, fold: int, task: Task | None = None) -> str:
+    def recipe(self, fold: int, task: Task | None = None, *, budget: bool = True) -> str:
         """Returns a SHA-256 of all that decides how a task's expert, or else the locator, is trained on a fold.
 
         What was trained by another recipe is not finished: the plan, the split or the foundation has changed since.
@@ -102,6 +105,7 @@ class PlannedDataset:
         Args:
             fold: which fold.
             task: the expert's; None for the locator.
+            budget: count how long the expert is trained among it.
         """
         plan = self.plan
         configuration = plan.configurations[task.configuration if task else plan.locator_configuration]
@@ -109,11 +113,12 @@ class PlannedDataset:
             "foundation": plan.foundation_sha256,
             "labels": self.description.labels,
             "ignore": self.description.ignore,
-            "task": task.model_dump() if task else None,
-            "start": self.start_of(task).sha256 if task and task.start_from != GENERAL else None,
+            "task": task.model_dump(exclude=None if budget else {"budget"}) if task else None,
+            "start": self.start_of(task).sha256 if task and task.start_from not in (GENERAL, SCRATCH) else None,
             "targets": {name: plan.classes[name].target for name in task.classes} if task else None,
             "configuration": configuration.model_dump(),
-            "training": plan.training.model_dump(),
+            # Without what is as it always was: a field that is new leaves what was trained before it as it is.
+            "training": plan.training.model_dump(exclude_defaults=True),
             "budget": None if task else plan.locator_budget.model_dump(),
             "split": self.fold(fold).model_dump(),
             "seed": plan.seed,
@@ -137,7 +142,7 @@ class PlannedDataset:
         """
         found = next((one for one in self.plan.candidate_experts if one.expert == task.start_from), None)
         if found is None:
-            names = [GENERAL, *(one.expert for one in self.plan.candidate_experts)]
+            names = [GENERAL, SCRATCH, *(one.expert for one in self.plan.candidate_experts)]
             raise ArtefactError(
                 f"{self.paths.plan}: tasks.{task.name}.start_from is {task.start_from!r}."
                 f"{did_you_mean(task.start_from, names)} It may be: {', '.join(names)}."

@@ -34,9 +34,11 @@ def click_tensors(clicks: Sequence[Sequence[Click]], device: torch.device | str)
     return points.to(device), labels.to(device)
 
 
-def correct(
-    clicks: Sequence[list[Click]], masks: Tensor, targets: Tensor, valid: Tensor, rng: np.random.Generator
-) -> None:
+Chance = np.random.Generator | Sequence[np.random.Generator]
+"""One generator for all prompts of a batch, or one for each: then a prompt's clicks depend on no other prompt."""
+
+
+def correct(clicks: Sequence[list[Click]], masks: Tensor, targets: Tensor, valid: Tensor, rng: Chance) -> None:
     """Adds to each prompt the click with which its mask would be corrected; none where the mask is right.
 
     Args:
@@ -48,7 +50,8 @@ def correct(
     """
     predicted, truth, known = masks.cpu().numpy(), targets.cpu().numpy(), valid.cpu().numpy()
     for index, of_one in enumerate(clicks):
-        click = next_click(predicted[index], truth[index], rng, known[index])
+        own = rng if isinstance(rng, np.random.Generator) else rng[index]
+        click = next_click(predicted[index], truth[index], own, known[index])
         if click is not None:
             of_one.append(click)
 
@@ -56,15 +59,16 @@ def correct(
 def interactive_loss(
     model: SamMed3D,
     embedding: Tensor,
-    clicks: Sequence[Click],
+    clicks: Sequence[Click | Sequence[Click]],
     targets: Tensor,
     valid: Tensor,
     *,
     loss_of: MaskLoss,
     rounds: int,
-    rng: np.random.Generator,
+    rng: Chance,
     decoder: MaskDecoder | None = None,
     coarse: bool = False,
+    given_logits: Tensor | None = None,
 ) -> Tensor:
     """Plays an interaction as prediction will have it, and returns the mean loss over its rounds.
 
@@ -73,7 +77,7 @@ def interactive_loss(
     Args:
         model: the foundation.
         embedding: (B, `embedding_channels`, g, g, g).
-        clicks: the first click of each of B prompts.
+        clicks: of each of B prompts the first click, or all that it begins with.
         targets: (B, 1, P, P, P), 0 or 1.
         valid: (B, 1, P, P, P), False where the truth is unknown.
         loss_of: the loss of one mask.
@@ -82,14 +86,15 @@ def interactive_loss(
         decoder: the expert being trained; None trains the general decoder.
         coarse: compare on the mask grid, with averaged targets, where a cell counts if all of it is known: a small part
             of the work, at the cost of half a cell at the border.
+        given_logits: (B, 1, m, m, m), the mask that a prompt begins with, 0 where it begins without; None: all do.
     """
-    so_far = [[click] for click in clicks]
+    so_far = [[click] if isinstance(click, Click) else list(click) for click in clicks]
     total = torch.zeros((), device=embedding.device)
     if coarse:
         cells = model.mask_size
         coarse_targets = F.adaptive_avg_pool3d(targets, cells)
         coarse_valid = F.adaptive_avg_pool3d(valid.float(), cells) == 1
-    previous: Tensor | None = None
+    previous = given_logits
     for index in range(rounds):
         points, labels = click_tensors(so_far, embedding.device)
         logits = model.decode(embedding, points, labels, previous, mask_decoder=decoder).float()

@@ -31,5 +31,8 @@ class MaskLoss:
             target: (B, C, x, y, z), 0 or 1.
             valid: (B, 1, x, y, z), 0 where the truth is unknown.
         """
-        value: Tensor = self._loss(logits.float(), torch.cat([target.float(), 1 - valid.float()], dim=1))
-        return value + 1
+        truth = torch.cat([target.float(), 1 - valid.float()], dim=1)
+        # One by one: nnunetv2 averages the cross-entropy over the known voxels of all masks together, and the loss of a
+        # mask would depend on which others are in its batch, and on how a batch is shared out among processes.
+        values = [self._loss(one[None].float(), of_one[None]) for one, of_one in zip(logits, truth, strict=True)]
+        return torch.stack(values).mean() + 1

@@ -35,6 +35,8 @@ from sammoe_pipeline.planned_dataset import PlannedDataset
 
 logger = logging.getLogger(__name__)
 
+_UNFROZEN = ": what --unfreeze trained has an encoder of its own, and a mixture shares the frozen one"
+
 
 def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[int] | None) -> list[str]:
     """Lists planned datasets whose experts and locators are finished in some folds; the others are named in the log.
@@ -93,9 +95,12 @@ def collect_members(
             for fold, own in serving.items():
                 folder = places.expert_fold(dataset.name, task.name, own)
                 if not (folder / EXPERT_JSON).is_file():
-                    missing.append(f"{expert_key(dataset.name, task.name)}, fold {own}")
+                    unfrozen = any(folder.parent.glob(f"unfrozen_*/{folder.name}/{EXPERT_JSON}"))
+                    missing.append(f"{expert_key(dataset.name, task.name)}, fold {own}" + unfrozen * _UNFROZEN)
                     continue
                 card = ExpertCard.load(folder / EXPERT_JSON)
+                if card.unfrozen != "nothing":
+                    raise ArtefactError(f"{folder / EXPERT_JSON}{_UNFROZEN}. Run sammoe_train_expert without it.")
                 _require_recipe(card.recipe, dataset.recipe(own, task), folder / EXPERT_JSON)
                 check_hash(folder / EXPERT_WEIGHTS, card.sha256)
                 hashes[str(fold)] = card.sha256

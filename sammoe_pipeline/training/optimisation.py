@@ -35,6 +35,23 @@ def learning_rate_at(iteration: int, iterations: int, highest: float) -> float:
     return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
+def rate_after_extension(iteration: int, iterations: int, planned: float, at: int, rate: float) -> float:
+    """Returns the learning rate of an iteration after another budget was taken up.
+
+    It goes over from what it was to what the new budget's curve has, without a jump, over as many iterations as a
+    warm-up takes. A budget that is smaller than what was done already leaves it where the curve ends.
+
+    Args:
+        iteration: from `at` on.
+        iterations: the new budget.
+        planned: rate of the iteration on the new budget's curve.
+        at: iteration at which the budget was changed.
+        rate: of the step before it.
+    """
+    share = min(1.0, (iteration - at + 1) / max(1, round(WARM_UP * iterations)))
+    return (1 - share) * rate + share * planned
+
+
 def autocast(device: str) -> AbstractContextManager[object]:
     """Returns bfloat16 autocast, where the device has kernels for it: matrix products gain the most.
 

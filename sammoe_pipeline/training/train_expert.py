@@ -6,84 +6,122 @@ import copy
 import logging
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sammoe_pipeline.artefacts import ExpertCard, Task, provenance, sha256_of
 from sammoe_pipeline.atomic import write_bytes
-from sammoe_pipeline.clicks import first_click
-from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.errors import TrainingError, UsageError
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.routing import GENERAL
-from sammoe_pipeline.model import MaskDecoder, SamMed3D
-from sammoe_pipeline.paths import CHECKPOINT, EXPERT_JSON, EXPERT_WEIGHTS, Results
-from sammoe_pipeline.planned_dataset import PlannedDataset
-from sammoe_pipeline.training.checkpoint import load_checkpoint, save_checkpoint
-from sammoe_pipeline.training.embedded_views import EmbeddedViews, TaskViews, embed_views
-from sammoe_pipeline.training.interaction import click_tensors, interactive_loss
-from sammoe_pipeline.training.losses import MaskLoss
-from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, build_sam_med3d
+from sammoe_pipeline.paths import (
+    CHECKPOINT,
+    EXAMPLES_PNG,
+    EXPERT_JSON,
+    EXPERT_WEIGHTS,
+    FOUNDATION_WEIGHTS,
+    Results,
+)
+from sammoe_pipeline.planned_dataset import SCRATCH, PlannedDataset
+from sammoe_pipeline.training.data_parallel import ALONE, Team
+from sammoe_pipeline.training.embedded_views import EmbeddedView, embed_training_views, embed_views
+from sammoe_pipeline.training.embedding_cache import EmbeddingCache
+from sammoe_pipeline.training.expert_lesson import Lesson, Rounds
+from sammoe_pipeline.training.expert_scores import CLICKS, ByClicks, dice_by_clicks, draw_examples
+from sammoe_pipeline.training.expert_state import ExpertState
+from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser, rate_after_extension
+from sammoe_pipeline.training.peak_memory import peak_memory_mb
+from sammoe_pipeline.training.pupil import Pupil
+from sammoe_pipeline.training.task_views import AUGMENTATION_VERSION, TaskViews, View
+from sammoe_pipeline.training.unfrozen import add_encoder, save_as_foundation, unfreeze
 from sammoe_pipeline.training.watching import TrainingLog
 
 logger = logging.getLogger(__name__)
 
+Unfrozen = Literal["nothing", "neck", "all"]
+
 _CHECKS = 10
+_PATIENCE = 5
+"""Training ends early after so many checks without a better one."""
 _CALIBRATION_VIEWS = 64
-_CLICK_IN_THE_MIDDLE = 0.7
-_DECODED_TOGETHER = 8
+_CORRECTED = 4
+"""While it trains, one view in so many is answered with more than one click."""
 
 
-@dataclass
-class _State:
-    """What training has reached; all that a checkpoint holds."""
+@dataclass(frozen=True)
+class ExpertJob:
+    """One expert to be trained, and how.
 
-    recipe: str
-    decoder: MaskDecoder
-    optimiser: torch.optim.Optimizer
-    log: TrainingLog
-    iteration: int = 0
-    seconds: float = 0.0
-    best_iteration: int = 0
-    best_dice: float = -1.0
-    best_weights: dict[str, Tensor] | None = None
+    Attributes:
+        planned: the dataset and its plan.
+        task: which classes, in which configuration.
+        fold: which fold.
+        foundation: what is finetuned; its own weights are not changed.
+        places: where experts lie.
+        device: "cuda" or "cpu".
+        cache_bytes: that embeddings of views may take on disk; 0 keeps none.
+        must_continue: go on from a checkpoint where there is one, with another budget too, rather than start again.
+        unfrozen: part of the image encoder that is trained too. What comes of it is no expert of a mixture.
+        team: the processes that train it together.
+    """
 
-    def save(self, path: Path) -> None:
-        save_checkpoint(
-            path,
-            {
-                "recipe": self.recipe,
-                "decoder": self.decoder.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "log": self.log.rows,
-                "iteration": self.iteration,
-                "seconds": self.seconds,
-                "best_iteration": self.best_iteration,
-                "best_dice": self.best_dice,
-                "best_weights": self.best_weights,
-            },
-        )
+    planned: PlannedDataset
+    task: Task
+    fold: int
+    foundation: Foundation
+    places: Results
+    device: str
+    cache_bytes: float = 0.0
+    must_continue: bool = False
+    unfrozen: Unfrozen = "nothing"
+    team: Team = ALONE
 
-    def restore(self, path: Path) -> bool:
-        """Takes up the state of a checkpoint, unless that of another recipe."""
-        state = load_checkpoint(path)
-        if state.get("recipe") != self.recipe:
-            return False
-        self.decoder.load_state_dict(state["decoder"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.log.rows[:] = state["log"]
-        self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self.best_iteration, self.best_dice = state["best_iteration"], state["best_dice"]
-        self.best_weights = state["best_weights"]
-        return True
+    @property
+    def folder(self) -> Path:
+        """Where it is written."""
+        if self.unfrozen == "nothing":
+            return self.places.expert_fold(self.planned.name, self.task.name, self.fold)
+        return self.places.unfrozen_fold(self.planned.name, self.task.name, self.unfrozen, self.fold)
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights: a decoder, or a whole network where the encoder was trained too."""
+        return self.folder / (EXPERT_WEIGHTS if self.unfrozen == "nothing" else FOUNDATION_WEIGHTS)
+
+    @property
+    def iterations(self) -> int:
+        """Optimiser steps that are planned."""
+        return self.task.budget.iterations
+
+    @property
+    def seed(self) -> tuple[int, int, int]:
+        """Begins every seed of its training."""
+        return self.planned.plan.seed, self.fold, zlib.crc32(self.task.name.encode())
 
 
-def train_expert(
-    planned: PlannedDataset, task: Task, fold: int, *, foundation: Foundation, places: Results, device: str
-) -> ExpertCard:
+@dataclass(frozen=True)
+class _Examination:
+    """The cases that tell how well an expert has learnt.
+
+    Attributes:
+        plain: views of calibration cases; none in all but the first of several processes.
+        embedded: the same, embedded.
+        general: who they are answered by without training.
+    """
+
+    plain: list[View]
+    embedded: list[EmbeddedView]
+    general: Pupil
+
+
+def train_expert(job: ExpertJob) -> ExpertCard | None:
     """Finetunes a decoder for one task on one fold, going on from its latest checkpoint where there is one.
 
     Every batch is drawn from the seed and the number of its iteration, so a run that was stopped ends with the same
@@ -91,235 +129,268 @@ def train_expert(
     calibration cases are kept; its `val` cases are never read.
 
     Args:
-        planned: the dataset and its plan.
-        task: which classes, in which configuration.
-        fold: which fold.
-        foundation: what is finetuned; its own weights are not changed.
-        places: where experts lie. The card is written last: an expert without a card is not finished.
-        device: "cuda" or "cpu".
+        job: what to train. The card is written last: an expert without a card is not finished.
 
     Returns:
-        The expert's card.
+        The expert's card; None in all but the first of several processes.
 
     Raises:
         TrainingError: there is nothing to learn from, or the loss is not finite.
         ArtefactError: the expert to start from is not there any more, or was trained again.
+        UsageError: there is a checkpoint of another plan where one was to be continued.
     """
-    folder = places.expert_fold(planned.name, task.name, fold)
-    model = foundation.load_model(device)
-    decoder = _first_decoder(model, planned, task, places)
-    training, calibration = _embed(planned, task, fold, model, foundation, device)
-    state = _setup(decoder, planned, task, fold, folder)
-    general_dice = _dice_by_class(model, None, calibration, device)
-    _fit(state, model, training, calibration, planned, task, fold, folder, device)
-    return _finish(state, model, calibration, general_dice, planned, task, fold, foundation, folder, device)
-
-
-def _seed(planned: PlannedDataset, task: Task, fold: int) -> tuple[int, int, int]:
-    return planned.plan.seed, fold, zlib.crc32(task.name.encode())
-
-
-def _embed(
-    planned: PlannedDataset, task: Task, fold: int, model: SamMed3D, foundation: Foundation, device: str
-) -> tuple[EmbeddedViews, EmbeddedViews]:
-    split = planned.fold(fold)
-    configuration = planned.plan.configurations[task.configuration]
-    seed = _seed(planned, task, fold)
-
-    def views_of(cases: tuple[str, ...], *more: int) -> TaskViews:
-        return TaskViews(
-            planned,
-            cases=cases,
-            classes=task.classes,
-            configuration=configuration,
-            normalisation=foundation.card.normalisation,
-            seed=[*seed, *more],
-        )
-
-    learnt = views_of(split.train, 1)
-    for name in learnt.missing:
-        logger.warning("%s, fold %d: no training case has '%s'; its expert cannot learn it", planned.name, fold, name)
-    training = embed_views(model, learnt.training_view, task.budget.views, device=device, description="Embedding views")
-    plain = views_of(split.calibration, 2).plain_views(per_target=2, limit=_CALIBRATION_VIEWS)
-    calibration = embed_views(
-        model, plain.__getitem__, len(plain), device=device, description="Embedding calibration views"
+    model = job.foundation.load_model(job.device)
+    general = (
+        Pupil(model, None) if job.unfrozen == "nothing" else Pupil(job.foundation.load_model(job.device), None, True)
     )
-    return training, calibration
+    decoder = _first_decoder(job, model)
+    state = _setup(job, unfreeze(model, decoder, job.unfrozen))
+    pupil = Pupil(model, decoder, encodes=general.encodes)
+    lesson = _lesson(job, pupil)
+    examination = _examination(job, general)
+    _fit(job, state, pupil, lesson, examination)
+    return _finish(job, state, pupil, examination) if job.team.writes else None
 
 
-def _first_decoder(model: SamMed3D, planned: PlannedDataset, task: Task, places: Results) -> MaskDecoder:
-    """Returns the decoder that finetuning starts from: the general one, or that of another dataset's expert."""
+def _views(job: ExpertJob, cases: tuple[str, ...], *seed: int, negatives: float = 0.0) -> TaskViews:
+    return TaskViews(
+        job.planned,
+        cases=cases,
+        classes=job.task.classes,
+        configuration=job.planned.plan.configurations[job.task.configuration],
+        normalisation=job.foundation.card.normalisation,
+        seed=[*job.seed, *seed],
+        negatives=negatives,
+    )
+
+
+def _examination(job: ExpertJob, general: Pupil) -> _Examination:
+    if not job.team.writes:
+        return _Examination([], [], general)
+    plain = _views(job, job.planned.fold(job.fold).calibration, 2).plain_views(per_target=2, limit=_CALIBRATION_VIEWS)
+    encode = _encode(general)
+    return _Examination(
+        plain, embed_views(encode, plain, device=job.device, description="Embedding calibration views"), general
+    )
+
+
+def _encode(pupil: Pupil) -> Callable[[Tensor], Tensor]:
+    """Returns what makes of images what views hold."""
+    return _as_it_is if pupil.encodes else pupil.model.encode
+
+
+def _as_it_is(images: Tensor) -> Tensor:
+    return images
+
+
+def _lesson(job: ExpertJob, pupil: Pupil) -> Lesson:
+    settings, model = job.planned.plan.training, pupil.model
+    views = _views(job, job.planned.fold(job.fold).train, 1, negatives=settings.negatives)
+    for name in views.missing:
+        logger.warning(
+            "%s, fold %d: no training case has '%s'; its expert cannot learn it", job.planned.name, job.fold, name
+        )
+    cache = _cache(job)
+    held = model.patch_size**3 if pupil.encodes else model.embedding_channels * model.embedding_size**3
+    rounds = Rounds(
+        lambda numbers: embed_training_views(
+            _encode(pupil), views, numbers, cache=cache, device=job.device, description="Embedding views"
+        ),
+        job.task.budget,
+        batch_size=settings.batch_size,
+        positions=job.team.own(settings.batch_size),
+        bytes_a_view=2 * held + 2 * model.patch_size**3,
+    )
+    return Lesson(pupil, rounds, settings, seed=job.seed, team=job.team, device=job.device)
+
+
+def _cache(job: ExpertJob) -> EmbeddingCache | None:
+    if not job.cache_bytes or job.unfrozen != "nothing":
+        return None
+    plan = job.planned.plan
+    with autocast(job.device):
+        rounded = torch.is_autocast_enabled(torch.device(job.device).type)
+    recipe = {
+        "foundation": job.foundation.card.sha256,
+        "normalisation": job.foundation.card.normalisation,
+        "configuration": plan.configurations[job.task.configuration].model_dump(),
+        "augmentation": AUGMENTATION_VERSION,
+        "mirror_axes": plan.training.mirror_axes,
+        "labels": job.planned.description.labels,
+        "ignore": job.planned.description.ignore,
+        "targets": {name: plan.classes[name].target for name in job.task.classes},
+        "seed": plan.seed,
+        "bfloat16": rounded,
+    }
+    return EmbeddingCache(job.planned.paths.embeddings, recipe, limit=job.cache_bytes)
+
+
+def _first_decoder(job: ExpertJob, model: SamMed3D) -> MaskDecoder:
+    """Returns the decoder that finetuning starts from: the general one, another expert's, or one of random weights."""
     from safetensors.torch import load_file
 
     decoder = copy.deepcopy(model.mask_decoder)
-    if task.start_from != GENERAL:
-        start = planned.start_of(task)
+    if job.task.start_from == SCRATCH:
+        torch.manual_seed(job.planned.plan.seed)
+        decoder = build_sam_med3d(job.foundation.card.builder, job.foundation.card.patch_size).mask_decoder
+        decoder.to(job.device)
+    elif job.task.start_from != GENERAL:
+        start = job.planned.start_of(job.task)
         dataset, name = start.expert.split("/")
-        weights = places.expert_fold(dataset, name, start.fold) / EXPERT_WEIGHTS
+        weights = job.places.expert_fold(dataset, name, start.fold) / EXPERT_WEIGHTS
         check_hash(weights, start.sha256)
         decoder.load_state_dict(load_file(weights), strict=True)
     return decoder.requires_grad_(True).train()
 
 
-def _setup(decoder: MaskDecoder, planned: PlannedDataset, task: Task, fold: int, folder: Path) -> _State:
-    state = _State(
-        recipe=planned.recipe(fold, task),
-        decoder=decoder,
-        optimiser=make_optimiser(decoder, planned.plan.training.learning_rate),
-        log=TrainingLog(folder),
+def _setup(job: ExpertJob, student: nn.Module) -> ExpertState:
+    planned, checkpoint = job.planned, job.folder / CHECKPOINT
+    optimiser = make_optimiser(
+        student.mask_decoder if isinstance(student, SamMed3D) else student, planned.plan.training.learning_rate
     )
-    if (folder / CHECKPOINT).is_file():
-        if state.restore(folder / CHECKPOINT):
-            logger.info("Continuing at iteration %d of %d", state.iteration, task.budget.iterations)
+    if isinstance(student, SamMed3D):
+        add_encoder(optimiser, student)
+    state = ExpertState(
+        recipe=planned.recipe(job.fold, job.task),
+        lesson=planned.recipe(job.fold, job.task, budget=False),
+        student=student,
+        optimiser=optimiser,
+        log=TrainingLog(job.folder),
+        budget=job.task.budget.iterations,
+    )
+    if checkpoint.is_file():
+        if state.restore(checkpoint, other_budget=job.must_continue):
+            logger.info("Continuing at iteration %d of %d", state.iteration, state.budget)
+        elif job.must_continue:
+            raise UsageError(
+                f"--c: {checkpoint} was made by another plan, split or foundation, so it cannot be continued. Leave "
+                f"--c out to train anew."
+            )
         else:
-            logger.warning("%s was made by another plan, split or foundation; starting again", folder / CHECKPOINT)
+            logger.warning("%s was made by another plan, split or foundation; starting again", checkpoint)
     return state
 
 
-def _fit(
-    state: _State,
-    model: SamMed3D,
-    training: EmbeddedViews,
-    calibration: EmbeddedViews,
-    planned: PlannedDataset,
-    task: Task,
-    fold: int,
-    folder: Path,
-    device: str,
-) -> None:
+def _fit(job: ExpertJob, state: ExpertState, pupil: Pupil, lesson: Lesson, examination: _Examination) -> None:
     from tqdm import tqdm
 
-    settings, iterations, seed = planned.plan.training, task.budget.iterations, _seed(planned, task, fold)
-    loss_of = MaskLoss()
+    iterations, trained = state.budget, [p for p in state.student.parameters() if p.requires_grad]
     check_every = max(1, iterations // _CHECKS)
     began = time.monotonic() - state.seconds
     losses: list[float] = []
-    bar = tqdm(total=iterations, initial=state.iteration, desc=f"Training {folder.parent.name} {folder.name}")
-    while state.iteration < iterations:
-        rng = np.random.default_rng([*seed, 3, state.iteration])
+    name = f"Training {job.task.name} fold_{job.fold}"
+    bar = tqdm(total=iterations, initial=state.iteration, desc=name, disable=not job.team.writes)
+    while state.iteration < iterations and not _stops_early(state, check_every):
+        state.rate = _rate(job, state)
         for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate_at(state.iteration, iterations, settings.learning_rate)
-        loss = _batch_loss(
-            state.decoder, model, training, rng, settings.batch_size, settings.interactions, loss_of, device
-        )
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"The loss is {loss.item()} at iteration {state.iteration}. Lower training.learning_rate in "
-                f"{planned.paths.plan} and remove {folder / CHECKPOINT}."
-            )
+            group["lr"] = state.rate * group.get("scale", 1.0)
+        part = lesson.loss(state.iteration)
         state.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(state.decoder.parameters(), 1.0)
+        torch.autograd.backward(part)
+        loss = job.team.add_up(trained, part)
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"The loss is {loss} at iteration {state.iteration}. Lower training.learning_rate in "
+                f"{job.planned.paths.plan} and remove {job.folder / CHECKPOINT}."
+            )
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         state.optimiser.step()
         state.iteration += 1
-        losses.append(loss.item())
+        losses.append(loss)
         bar.update()
         if state.iteration % check_every == 0 or state.iteration == iterations:
-            dice = _dice_by_class(model, state.decoder, calibration, device)
-            mean = float(np.mean(list(dice.values())))
-            if mean > state.best_dice:
-                state.best_dice, state.best_iteration = mean, state.iteration
-                state.best_weights = {name: value.clone() for name, value in state.decoder.state_dict().items()}
             state.seconds = time.monotonic() - began
-            state.log.add(
-                iteration=state.iteration,
-                seconds=state.seconds,
-                loss=float(np.mean(losses)),
-                learning_rate=state.optimiser.param_groups[0]["lr"],
-                calibration_dice=dice,
-            )
+            mean = _check(job, state, pupil, examination, float(np.mean(losses)))
             bar.set_postfix(loss=f"{np.mean(losses):.3f}", calibration_dice=f"{mean:.3f}")
             losses.clear()
-            state.save(folder / CHECKPOINT)
     bar.close()
 
 
-def _batch_loss(
-    decoder: MaskDecoder,
-    model: SamMed3D,
-    views: EmbeddedViews,
-    rng: np.random.Generator,
-    batch_size: int,
-    interactions: int,
-    loss_of: MaskLoss,
-    device: str,
-) -> Tensor:
-    chosen = rng.integers(len(views.clicks), size=batch_size).tolist()
-    clicks = []
-    for index in chosen:
-        # Prediction centres the window on the click; some clicks elsewhere in the target keep the decoder flexible.
-        elsewhere = None
-        if rng.random() > _CLICK_IN_THE_MIDDLE:
-            elsewhere = first_click(views.targets[index].numpy(), rng)
-        clicks.append(elsewhere or views.clicks[index])
-    with autocast(device):
-        return interactive_loss(
-            model,
-            views.embeddings[chosen].float().to(device),
-            clicks,
-            views.targets[chosen][:, None].to(device),
-            views.valid[chosen][:, None].to(device),
-            loss_of=loss_of,
-            rounds=int(rng.integers(1, interactions + 1)),
-            rng=rng,
-            decoder=decoder,
+def _rate(job: ExpertJob, state: ExpertState) -> float:
+    planned = learning_rate_at(state.iteration, state.budget, job.planned.plan.training.learning_rate)
+    if state.extended is None:
+        return planned
+    return rate_after_extension(state.iteration, state.budget, planned, *state.extended)
+
+
+def _stops_early(state: ExpertState, check_every: int) -> bool:
+    return state.best_weights is not None and state.iteration - state.best_iteration >= _PATIENCE * check_every
+
+
+def _check(job: ExpertJob, state: ExpertState, pupil: Pupil, examination: _Examination, loss: float) -> float:
+    """Measures the student on the calibration cases, keeps it if it is the best so far, and writes a checkpoint.
+
+    Returns:
+        The mean Dice over classes at one click.
+    """
+    dice: ByClicks = {}
+    if job.team.writes:
+        dice = dice_by_clicks(pupil, examination.embedded, device=job.device, clicks=CLICKS[:1])
+        # A user who corrects takes most of the time of a check: of some views that says enough to look at.
+        dice |= dice_by_clicks(pupil, examination.embedded[::_CORRECTED], device=job.device, clicks=CLICKS[1:])
+    dice = job.team.agree(dice)
+    mean = float(np.mean(list(dice[1].values())))
+    if mean > state.best_dice:
+        state.best_dice, state.best_iteration = mean, state.iteration
+        state.best_weights = {name: value.clone() for name, value in state.student.state_dict().items()}
+    if job.team.writes:
+        state.log.add(
+            iteration=state.iteration,
+            seconds=state.seconds,
+            loss=loss,
+            learning_rate=state.rate,
+            calibration_dice=dice,
         )
+        state.save(job.folder / CHECKPOINT)
+    return mean
 
 
-def _dice_by_class(model: SamMed3D, decoder: MaskDecoder | None, views: EmbeddedViews, device: str) -> dict[str, float]:
-    """Returns the mean Dice at one click of each class over views, by the general decoder where none is given."""
-    scores: dict[str, list[float]] = {}
-    for first in range(0, len(views.clicks), _DECODED_TOGETHER):
-        some = slice(first, first + _DECODED_TOGETHER)
-        points, labels = click_tensors([[click] for click in views.clicks[some]], device)
-        with torch.inference_mode(), autocast(device):
-            logits = model.decode(views.embeddings[some].float().to(device), points, labels, mask_decoder=decoder)
-        known = views.valid[some]
-        masks, truths = (model.upsample(logits.float())[:, 0] > 0).cpu() & known, views.targets[some] & known
-        for name, mask, truth in zip(views.class_names[some], masks, truths, strict=True):
-            total = int(mask.sum()) + int(truth.sum())
-            scores.setdefault(name, []).append(2 * int((mask & truth).sum()) / max(1, total))
-    return {name: float(np.mean(values)) for name, values in sorted(scores.items())}
-
-
-def _finish(
-    state: _State,
-    model: SamMed3D,
-    calibration: EmbeddedViews,
-    general_dice: dict[str, float],
-    planned: PlannedDataset,
-    task: Task,
-    fold: int,
-    foundation: Foundation,
-    folder: Path,
-    device: str,
-) -> ExpertCard:
+def _finish(job: ExpertJob, state: ExpertState, pupil: Pupil, examination: _Examination) -> ExpertCard:
     from safetensors.torch import save
 
     if state.best_weights is None:
         raise TrainingError(
-            f"{folder}: no optimiser step was taken. Raise budget.iterations of the task in {planned.paths.plan}."
+            f"{job.folder}: no optimiser step was taken. Raise budget.iterations of the task in "
+            f"{job.planned.paths.plan}."
         )
-    state.decoder.load_state_dict(state.best_weights)
+    state.student.load_state_dict(state.best_weights)
     weights = {name: value.cpu().contiguous() for name, value in state.best_weights.items()}
-    write_bytes(folder / EXPERT_WEIGHTS, save(weights))
+    write_bytes(job.weights, save(weights))
+    dice, general = (
+        dice_by_clicks(who, examination.embedded, device=job.device) for who in (pupil, examination.general)
+    )
+    draw_examples(
+        job.folder / EXAMPLES_PNG,
+        examination.general,
+        pupil,
+        examination.plain,
+        examination.embedded,
+        device=job.device,
+    )
+    if job.unfrozen != "nothing":
+        save_as_foundation(job.foundation.card, job.planned.name, job.task, job.unfrozen, job.fold, job.weights)
     card = ExpertCard(
-        dataset=planned.name,
-        task=task.name,
-        classes=task.classes,
-        configuration=planned.plan.configurations[task.configuration],
-        fold=fold,
-        start_from=task.start_from,
-        foundation=foundation.card.name,
-        foundation_sha256=foundation.card.sha256,
+        dataset=job.planned.name,
+        task=job.task.name,
+        classes=job.task.classes,
+        configuration=job.planned.plan.configurations[job.task.configuration],
+        fold=job.fold,
+        start_from=job.task.start_from,
+        foundation=job.foundation.card.name,
+        foundation_sha256=job.foundation.card.sha256,
         recipe=state.recipe,
-        sha256=sha256_of(folder / EXPERT_WEIGHTS),
+        sha256=sha256_of(job.weights),
         iterations=state.iteration,
         best_iteration=state.best_iteration,
-        calibration_dice=_dice_by_class(model, state.decoder, calibration, device),
-        general_calibration_dice=general_dice,
+        calibration_dice=dice[1],
+        general_calibration_dice=general[1],
+        calibration_by_clicks={str(number): by_class for number, by_class in dice.items()},
+        general_calibration_by_clicks={str(number): by_class for number, by_class in general.items()},
+        unfrozen=job.unfrozen,
+        stopped_early=state.iteration < state.budget,
+        memory_mb=round(peak_memory_mb(job.device), 1),
         seconds=state.seconds,
-        provenance=provenance(seed=planned.plan.seed, device=device, threads=torch.get_num_threads()),
+        provenance=provenance(seed=job.planned.plan.seed, device=job.device, threads=torch.get_num_threads()),
     )
-    card.save(folder / EXPERT_JSON)
+    card.save(job.folder / EXPERT_JSON)
     return card

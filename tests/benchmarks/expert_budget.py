@@ -22,7 +22,7 @@ from sammoe_pipeline.artefacts import Budget
 from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.paths import Results, find_folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
-from sammoe_pipeline.training.train_expert import train_expert
+from sammoe_pipeline.training.train_expert import ExpertJob, train_expert
 
 
 def main() -> None:
@@ -60,9 +60,7 @@ def measure(
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         places = Results(root=Path(folder), foundation=foundation.card.name)
-        cards = [
-            train_expert(changed, task, fold, foundation=foundation, places=places, device=device) for fold in folds
-        ]
+        cards = [train_expert(ExpertJob(changed, task, fold, foundation, places, device)) for fold in folds]
     seconds = (time.monotonic() - began) / len(folds)
     learning = mean(card.seconds for card in cards)
     return {

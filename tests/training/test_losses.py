@@ -48,3 +48,13 @@ def test_masks_of_a_batch_are_judged_each_for_itself(target: Tensor) -> None:
 def test_loss_is_computed_in_full_precision(target: Tensor) -> None:
     logits = torch.randn(SHAPE).to(torch.bfloat16)
     assert MaskLoss()(logits, target, torch.ones(SHAPE)).dtype == torch.float32
+
+
+def test_loss_of_a_batch_is_the_mean_of_those_of_its_masks() -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(3, 1, 6, 6, 6), (torch.rand(3, 1, 6, 6, 6) > 0.7).float()
+    valid = torch.ones(3, 1, 6, 6, 6)
+    valid[0, :, :4] = 0
+    loss = MaskLoss()
+    each = [loss(logits[i : i + 1], target[i : i + 1], valid[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(loss(logits, target, valid), torch.stack(each).mean())

@@ -1,10 +1,11 @@
 import itertools
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import nn
 
-from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
+from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser, rate_after_extension
 
 
 def test_learning_rate_rises_over_the_first_three_hundredths() -> None:
@@ -41,3 +42,16 @@ def test_matrix_products_are_rounded_to_bfloat16_where_there_are_kernels(
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_kernels)
     with autocast("cpu"):
         assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == precision
+
+
+def test_another_budget_is_taken_up_without_a_jump() -> None:
+    low = learning_rate_at(99, 100, 1.0)
+    rates = [rate_after_extension(i, 400, learning_rate_at(i, 400, 1.0), 100, low) for i in range(100, 400)]
+    assert rates[0] < 0.1
+    assert max(abs(a - b) for a, b in pairwise([low, *rates])) < 0.1
+    assert rates[50] == learning_rate_at(150, 400, 1.0)
+    assert all(0 < rate <= 1 for rate in rates)
+
+
+def test_smaller_budget_than_was_used_stays_at_the_end_of_the_curve() -> None:
+    assert learning_rate_at(300, 200, 1.0) == pytest.approx(0.01)

@@ -24,7 +24,7 @@ Started = list[tuple[str, int]]
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     """Trainings that were begun, as (task or "locator", fold); none is carried out."""
     begun: Started = []
-    monkeypatch.setattr(module, "train_expert", lambda _, task, fold, **__: begun.append((task.name, fold)))
+    monkeypatch.setattr(module, "train_expert", lambda job: begun.append((job.task.name, job.fold)))
     monkeypatch.setattr(module, "train_locator", lambda _, fold, **__: begun.append(("locator", fold)))
     return begun
 
@@ -236,7 +236,7 @@ def test_processes_share_the_cards(
     used: set[str] = set()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
     monkeypatch.setattr(module, "worker_place", lambda: place)
-    monkeypatch.setattr(module, "train_expert", lambda *_, device, **__: used.add(device))
+    monkeypatch.setattr(module, "train_expert", lambda job: used.add(job.device))
     monkeypatch.setattr(module, "train_locator", lambda *_, device, **__: used.add(device))
     _train(workspace, tmp_path, device="cuda", workers=1)
     assert used == {device}

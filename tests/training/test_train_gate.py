@@ -197,6 +197,19 @@ def test_unfinished_experts_and_locators_are_all_named(copied: Workspace) -> Non
     assert "sammoe_train_expert" in message
 
 
+def test_what_has_an_encoder_of_its_own_is_refused(copied: Workspace) -> None:
+    folder = _expert(copied, 1)
+    unfrozen = folder.parent / "unfrozen_all" / folder.name
+    unfrozen.mkdir(parents=True)
+    (folder / EXPERT_JSON).rename(unfrozen / EXPERT_JSON)
+    with pytest.raises(ArtefactError, match="boxes, fold 1: what --unfreeze trained has an encoder of its own"):
+        _fit(copied)
+    card = ExpertCard.load(unfrozen / EXPERT_JSON).model_copy(update={"unfrozen": "all"})
+    card.save(folder / EXPERT_JSON)
+    with pytest.raises(ArtefactError, match="a mixture shares the frozen one"):
+        _fit(copied)
+
+
 def test_expert_of_another_split_is_refused(copied: Workspace) -> None:
     first, second = copied.planned.splits.folds
     planned = replace(copied.planned, splits=copied.planned.splits.model_copy(update={"folds": (second, first)}))
