@@ -45,7 +45,13 @@ def main() -> None:
             budget = Budget(views=views, iterations=iterations)
             row = measure(planned, arguments.task, arguments.f, budget, foundation, arguments.device)
             rows.append({"views": views, "iterations": iterations, **row})
-            result = {"dataset": planned.name, "task": arguments.task, "folds": arguments.f, "budgets": rows}
+            result = {
+                "foundation_sha256": foundation.card.sha256,
+                "dataset": planned.name,
+                "task": arguments.task,
+                "folds": arguments.f,
+                "budgets": rows,
+            }
             arguments.out.write_text(json.dumps(result, indent=2) + "\n")
             print(rows[-1], flush=True)
 

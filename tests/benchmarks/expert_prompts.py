@@ -85,7 +85,8 @@ def main() -> None:
                 assert card is not None
                 weights = load_file(job.weights)
             rows.append({"task": task.name, "who": lesson, "seconds": round(card.seconds, 1), **examiner.ask(weights)})
-            result = {"dataset": planned.name, "fold": arguments.f, "rows": rows}
+            sha256 = foundation.card.sha256
+            result = {"foundation_sha256": sha256, "dataset": planned.name, "fold": arguments.f, "rows": rows}
             arguments.out.write_text(json.dumps(result, indent=2) + "\n")
             print(rows[-2:], flush=True)
 

@@ -42,7 +42,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
     arguments = parser.parse_args()
     folders = find_folders()
-    planned = PlannedDataset.load(folders, arguments.d, find_foundation("tiny", folders.results))
+    foundation = find_foundation("tiny", folders.results)
+    planned = PlannedDataset.load(folders, arguments.d, foundation)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
@@ -54,7 +55,8 @@ def main() -> None:
         learnt = [*split.train, *split.calibration]
         result = run(root, planned.name, learnt, split.val, arguments.epochs, arguments.steps, arguments.device)
         masks = Path(result.pop("folder"))
-        result |= {"fold": arguments.f, "dice": dice(planned, folders.raw, masks, split.val)}
+        result |= {"foundation_sha256": foundation.card.sha256, "fold": arguments.f}
+        result |= {"dice": dice(planned, folders.raw, masks, split.val)}
     result["mean_dice"] = {name: round(mean(values.values()), 4) for name, values in result["dice"].items()}
     arguments.out.write_text(json.dumps(result, indent=2) + "\n")
     print({name: value for name, value in result.items() if name != "dice"})

@@ -69,6 +69,7 @@ def main() -> None:
     foundation = find_foundation("tiny", folders.results)
     planned = PlannedDataset.load(folders, arguments.d, foundation)
     result: dict[str, Any] = {
+        "foundation_sha256": foundation.card.sha256,
         "dataset": planned.name,
         "task": arguments.task,
         "fold": arguments.f,
