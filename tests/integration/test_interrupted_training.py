@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sammoe_pipeline import cli
-from sammoe_pipeline.training import train_expert
+from sammoe_pipeline.training.expert_lesson import Lesson
 from tests.integration.conftest import DATASET, Workspace
 
 
@@ -32,20 +32,16 @@ def test_killed_expert_training_ends_with_the_same_weights(
     shutil.copytree(planned.root, tmp_path / "whole")
     shutil.copytree(planned.root, tmp_path / "killed")
     whole = _train(tmp_path / "whole", planned)
-    batch_loss = train_expert._batch_loss
-    calls = 0
+    loss = Lesson.loss
 
-    def killed_at_the_third(*arguments: object) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
+    def killed_at_the_third(lesson: Lesson, iteration: int) -> torch.Tensor:
+        if iteration == 2:
             raise _Killed
-        return batch_loss(*arguments)  # type: ignore[arg-type]
+        return loss(lesson, iteration)
 
-    monkeypatch.setattr(train_expert, "_batch_loss", killed_at_the_third)
-    with pytest.raises(_Killed):
+    with monkeypatch.context() as patched, pytest.raises(_Killed):
+        patched.setattr(Lesson, "loss", killed_at_the_third)
         _train(tmp_path / "killed", planned)
-    monkeypatch.setattr(train_expert, "_batch_loss", batch_loss)
     continued = _train(tmp_path / "killed", planned, "--c")
     torch.set_num_threads(threads)
     assert continued.read_bytes() == whole.read_bytes()
