@@ -43,6 +43,7 @@ setup(
         "SimpleITK",
         "blosc2",
         "connected-components-3d",
+        "edt",
         "highdicom>=0.27",
         "huggingface_hub",
         "matplotlib",

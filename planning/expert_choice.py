@@ -110,8 +110,11 @@ def measure_decoders(
 
     from sammoe_pipeline.inference.case_image import CaseImage
     from sammoe_pipeline.inference.encoded_image import EncodedImage
+    from sammoe_pipeline.model import at_patch_size
 
     model = foundation.load_model(device)
+    sizes = {configuration.patch_size for wanted in measurements.values() for configuration in wanted.candidates}
+    networks = {size: at_patch_size(model, size) for size in sizes}
     loaded: dict[str, MaskDecoder | None] = dict.fromkeys(decoders)
     for key, weights in decoders.items():
         if weights is not None:
@@ -130,7 +133,9 @@ def measure_decoders(
         scores = []
         for configuration in configurations.values():
             encoded = EncodedImage(
-                image.in_configuration(configuration), model=model, normalisation=foundation.card.normalisation
+                image.in_configuration(configuration),
+                model=networks[configuration.patch_size],
+                normalisation=foundation.card.normalisation,
             )
             for name in [name for name, wanted in here.items() if configuration in wanted.candidates]:
                 for key, decoder in loaded.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,19 +38,40 @@ def deep_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     Args:
         mask: (x, y, z). The border of the array does not count as the border of the structure.
     """
-    from scipy.ndimage import distance_transform_edt, find_objects
+    from scipy.ndimage import find_objects
 
     boxes = find_objects(mask.astype(np.uint8))
     if not boxes:
         return np.zeros((0, 3), dtype=np.int64)
     # One voxel of surroundings where there is one, so that the border of the structure is seen, but not the array's.
     box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in boxes[0])
-    part = mask[box]
     corner = np.array([side.start for side in box])
-    if part.all():
-        return np.asarray(np.argwhere(part) + corner)
-    depth = distance_transform_edt(part)
-    return np.asarray(np.argwhere(depth >= max(RELATIVE_DEPTH * depth.max(), 1.0)) + corner)
+    return deep_among(squared_depths(mask[box]), mask[box]) + corner
+
+
+def squared_depths(labels: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the squared distance in voxels from each voxel to the nearest one with another label.
+
+    Args:
+        labels: (x, y, z) of booleans or integers; the border of the array is no border of what it shows.
+
+    Returns:
+        (x, y, z): whole numbers, so that ties are exact; 0 where the label is 0, infinite where there is one label.
+    """
+    import edt
+
+    return np.asarray(edt.edtsq(np.ascontiguousarray(labels)), dtype=np.float32)
+
+
+def deep_among(squared: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Returns the voxels (N, 3) of a mask (x, y, z), not empty, at least half as deep as its deepest one.
+
+    Args:
+        squared: (x, y, z), as `squared_depths` returns it of labels of which one is the mask.
+        mask: (x, y, z).
+    """
+    deepest = squared[mask].max()
+    return np.asarray(np.argwhere(mask & (squared >= max(RELATIVE_DEPTH**2 * deepest, 1.0))))
 
 
 def first_click(target: NDArray[np.bool_], rng: np.random.Generator) -> Click | None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.artefacts import CaseProperties, Configuration
 from sammoe_pipeline.atomic import atomic_path
-from sammoe_pipeline.clicks import deep_voxels
+from sammoe_pipeline.clicks import deep_among, deep_voxels, squared_depths
 from sammoe_pipeline.errors import DatasetFaultsError, SammoeError
 from sammoe_pipeline.geometry import Orientation, Shape, resample_image, resample_labels, resampled_shape, spacing_of
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
@@ -69,7 +69,7 @@ def to_configuration(volume: Volume, spacing_mm: float) -> Tensor:
     orientation = Orientation.of(volume.affine)
     canonical = np.ascontiguousarray(orientation.to_canonical(volume.data), dtype=np.float32)
     affine = orientation.canonical_affine(volume.affine, _shape(volume.data))
-    image = torch.from_numpy(np.nan_to_num(canonical))
+    image = torch.from_numpy(canonical).nan_to_num()
     return resample_image(image, resampled_shape(_shape(canonical), spacing_of(affine), spacing_mm))
 
 
@@ -150,8 +150,7 @@ def prepare_case(job: Preparation) -> None:
         segmentation = resample_labels(labels, shape)
         save_array(target.image(configuration.name, case.name), image.numpy())
         save_array(target.segmentation(configuration.name, case.name), segmentation)
-        boxes = LabelBoxes.of(segmentation)
-        places = {name: _places(segmentation, boxes, values, case.name) for name, values in job.labels.items()}
+        places = _places(segmentation, job.labels, case.name)
         CaseProperties(
             case=case.name,
             source_digest=_digest(job, configuration),
@@ -165,22 +164,38 @@ def prepare_case(job: Preparation) -> None:
 
 
 def _places(
-    segmentation: NDArray[Any], boxes: LabelBoxes, values: tuple[int, ...], case: str
-) -> tuple[int, tuple[tuple[int, int, int], ...]]:
-    """Returns how many voxels a class has, and some of them, most of them well inside it."""
+    segmentation: NDArray[Any], labels: dict[str, tuple[int, ...]], case: str
+) -> dict[str, tuple[int, tuple[tuple[int, int, int], ...]]]:
+    """Returns by class how many voxels it has, and some of them, most of them well inside it."""
+    boxes = LabelBoxes.of(segmentation)
+    found: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = {name: (0, ()) for name in labels}
     # With a margin, so that the box's border does not count as the image's.
-    box = boxes.around(values, margin=1)
-    if box is None:
-        return 0, ()
-    member = np.isin(segmentation[box], values)
+    whole = boxes.around([value for values in labels.values() for value in values], margin=1)
+    if whole is None:
+        return found
+    squared = squared_depths(segmentation[whole])
+    for name, values in labels.items():
+        box = boxes.around(values, margin=1)
+        if box is None:
+            continue
+        member = np.isin(segmentation[box], values)
+        within = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, whole, strict=True))
+        # Where a class has several values, their common borders are not its own.
+        deep = deep_among(squared[within], member) if len(values) == 1 else deep_voxels(member)
+        found[name] = (int(np.count_nonzero(member)), _drawn(deep, member, [side.start for side in box], case))
+    return found
+
+
+def _drawn(
+    deep: NDArray[np.int64], member: NDArray[np.bool_], corner: Sequence[int], case: str
+) -> tuple[tuple[int, int, int], ...]:
     rng = np.random.default_rng(zlib.crc32(case.encode()))
-    deep, anywhere = deep_voxels(member), np.argwhere(member)
+    anywhere = np.argwhere(member)
     share = _LOCATIONS // 4
     drawn = np.concatenate(
         [deep[rng.integers(len(deep), size=_LOCATIONS - share)], anywhere[rng.integers(len(anywhere), size=share)]]
     )
-    corner = [side.start for side in box]
-    return len(anywhere), tuple((int(x), int(y), int(z)) for x, y, z in np.unique(drawn + corner, axis=0))
+    return tuple((int(x), int(y), int(z)) for x, y, z in np.unique(drawn + corner, axis=0))
 
 
 def _is_current(job: Preparation, configuration: Configuration) -> bool:

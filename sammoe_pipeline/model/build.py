@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from .attention import Attention, WindowAttention
 from .detailed_encoder import DetailedImageEncoder
 from .image_encoder import Block, ImageEncoder
 from .mask_decoder import MaskDecoder
+from .patch_size import resize_tables
 from .prompt_encoder import PromptEncoder
 from .sam_med3d import SamMed3D
 from .transformer import TwoWayTransformer
@@ -112,7 +114,33 @@ def build_sam_med3d(builder: str, patch_size: int | None = None) -> SamMed3D:
     """
     if builder not in BUILDERS:
         raise ValueError(f"builder {builder!r} is unknown; choose from {', '.join(BUILDERS)}")
-    return BUILDERS[builder]() if patch_size is None else BUILDERS[builder](patch_size)
+    model = BUILDERS[builder]() if patch_size is None else BUILDERS[builder](patch_size)
+    model.builder = builder
+    return model
+
+
+def at_patch_size(model: SamMed3D, patch_size: int) -> SamMed3D:
+    """Returns a frozen network for windows of another size.
+
+    It computes with the very weights of the given one, wherever these are and in whatever precision; only tables of
+    positions are copies, resized.
+
+    Args:
+        model: frozen, as it was built by name.
+        patch_size: voxels a side, a multiple of the encoder's stride.
+
+    Raises:
+        ValueError: the patch size is no such multiple.
+    """
+    if patch_size == model.patch_size:
+        return model
+    with torch.device("meta"):
+        resized = build_sam_med3d(model.builder, patch_size)
+    resized.load_state_dict(resize_tables(model.state_dict(), resized.state_dict()), strict=True, assign=True)
+    for mine, theirs in zip(resized.modules(), model.modules(), strict=True):
+        if isinstance(mine, Block) and isinstance(theirs, Block):
+            mine.precision = theirs.precision
+    return resized.requires_grad_(False).eval()
 
 
 def _cells(patch_size: int, stride: int) -> int:

@@ -45,7 +45,7 @@ class Block(nn.Module):
         self.attn = attention
         self.norm2 = nn.LayerNorm(width, eps=_EPSILON)
         self.mlp = MLPBlock(width=width, hidden=mlp_width, activation=nn.GELU())
-        self._precision: torch.dtype | None = None
+        self.precision: torch.dtype | None = None
 
     def compute_in(self, precision: torch.dtype) -> None:
         """Lets attention and perceptron compute in less than float32; what they add to stays in float32.
@@ -55,13 +55,13 @@ class Block(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.to(precision)
-        self._precision = precision
+        self.precision = precision
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, g, g, g, width) -> (B, g, g, g, width)."""
-        if self._precision is None:
+        if self.precision is None:
             return self._add_branches(x)
-        with torch.autocast(x.device.type, dtype=self._precision):
+        with torch.autocast(x.device.type, dtype=self.precision):
             return self._add_branches(x)
 
     def _add_branches(self, x: Tensor) -> Tensor:

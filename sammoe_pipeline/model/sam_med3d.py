@@ -39,6 +39,7 @@ class SamMed3D(nn.Module):
         mask_decoder: MaskDecoder,
     ) -> None:
         super().__init__()
+        self.builder = ""
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
