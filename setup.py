@@ -51,6 +51,7 @@ setup(
         "nibabel",
         "numpy",
         "pillow",
+        "psutil",
         "pydantic>=2",
         "pydicom>=3",
         "safetensors",

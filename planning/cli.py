@@ -68,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
         const="one",
         help="all classes share one new expert, in the configuration that suits most of them",
     )
+    parser.add_argument(
+        "-gpu_memory_target",
+        dest="memory_target_gb",
+        type=_gigabytes,
+        metavar="GB",
+        help="what finetuning may take of a card's memory; bounds windows and batches (default: 8, or what a smaller "
+        "card has)",
+    )
     parser.add_argument("--seed", type=_seed, metavar="N", help="of splits, chosen cases and clicks (default: 0)")
     parser.add_argument("--replan", action="store_true", help="make fingerprint and plan anew; splits are kept")
     parser.add_argument(
@@ -85,6 +93,13 @@ def _dice(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 1")
+    return value
+
+
+def _gigabytes(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{value:g} is not above 0")
     return value
 
 
@@ -110,6 +125,7 @@ def _run(arguments: argparse.Namespace) -> None:
         expert_threshold=arguments.expert_threshold,
         grouping=arguments.grouping,
         seed=arguments.seed,
+        memory_target_gb=arguments.memory_target_gb,
     )
     planned: list[str] = []
     failures: list[SammoeError] = []
@@ -147,7 +163,7 @@ def _show(arguments: argparse.Namespace) -> None:
     from sammoe_pipeline.foundations import find_foundation
     from sammoe_pipeline.paths import PreprocessedDataset, find_dataset, find_folders
 
-    wishes = ("num_folds", "expert_threshold", "grouping", "seed", "replan")
+    wishes = ("num_folds", "expert_threshold", "grouping", "memory_target_gb", "seed", "replan")
     if any(getattr(arguments, name) not in (None, False) for name in wishes):
         raise UsageError("--show: it plans nothing. Leave out the flags that say how to plan, or leave out --show.")
     folders = find_folders(preprocessed=arguments.preprocessed, results=arguments.results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 REFINEMENTS = (1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """By how much a candidate is finer than the foundation's own spacing."""
+COARSENINGS = (1.5, 2, 3)
+"""By how much a candidate is coarser, where something outgrows the foundation's own window."""
+ENLARGEMENTS = (Fraction(3, 2), Fraction(2))
+"""By how much a candidate's window has more voxels a side, where something outgrows the foundation's own."""
 EXTENT_IN_VIEW = 1.25
 """Extents of a class that a window should hold: it is centred on a click, which may be anywhere in the class."""
 THICKNESSES_IN_VIEW = 4
@@ -31,28 +36,40 @@ CEILING_CASES = 6
 _MARGIN_CELLS = 2
 _SHARPENINGS = 3
 _DIGITS = 4
+_CELLS_A_TOKEN = 4
 
 
 def propose_configurations(
-    native: Configuration, fingerprint: DatasetFingerprint, mask_size: int
+    native: Configuration, fingerprint: DatasetFingerprint, cell_voxels: int
 ) -> dict[str, Configuration]:
-    """Lists candidates for a dataset, native first, then from coarse to fine, then the other channels.
+    """Lists candidates for a dataset: native, then finer, coarser and larger ones, then the other channels.
 
     Finer spacings go on, beyond the image's own, until a cell of the decoder's mask grid is no larger than a voxel of
-    the image: a magnified image shows nothing more, but thin things can only be drawn on a fine grid.
+    the image: a magnified image shows nothing more, but thin things can only be drawn on a fine grid. Where a class
+    outgrows the native window, coarser spacings follow, and windows of more voxels, until one would hold the largest.
 
     Args:
         native: the foundation's own configuration.
         fingerprint: of the dataset.
-        mask_size: side of the decoder's mask, in cells.
+        cell_voxels: side of a cell of the decoder's mask, in voxels of the window.
     """
     image_mm = median(min(case.spacing_mm) for case in fingerprint.cases)
     candidates = [native]
     for refinement in REFINEMENTS:
-        spacing = round(native.spacing_mm / refinement, _DIGITS)
-        candidates.append(Configuration(name=f"{spacing:g}mm", spacing_mm=spacing, patch_size=native.patch_size))
-        if _cell_mm(candidates[-1], mask_size) <= image_mm * (1 + 1e-3):
+        candidates.append(_at_spacing(native, native.spacing_mm / refinement))
+        if candidates[-1].spacing_mm * cell_voxels <= image_mm * (1 + 1e-3):
             break
+    largest_mm = max((_to_hold_mm(one) for one in fingerprint.classes.values() if one.cases), default=0.0)
+    coarser = [_at_spacing(native, native.spacing_mm * factor) for factor in COARSENINGS]
+    candidates += _until_held(native, coarser, largest_mm)
+    stride = cell_voxels * _CELLS_A_TOKEN
+    sizes = [int(native.patch_size * factor) // stride * stride for factor in ENLARGEMENTS]
+    larger = [
+        native.model_copy(update={"name": f"{NATIVE}_patch{size}", "patch_size": size})
+        for size in sizes
+        if size > native.patch_size
+    ]
+    candidates += _until_held(native, larger, largest_mm)
     candidates += [
         native.model_copy(update={"name": f"{NATIVE}_channel{channel}", "channel": channel})
         for channel in range(1, len(fingerprint.channels))
@@ -60,60 +77,88 @@ def propose_configurations(
     return {candidate.name: candidate for candidate in candidates}
 
 
+def _at_spacing(native: Configuration, spacing_mm: float) -> Configuration:
+    spacing_mm = round(spacing_mm, _DIGITS)
+    return native.model_copy(update={"name": f"{spacing_mm:g}mm", "spacing_mm": spacing_mm})
+
+
+def _until_held(native: Configuration, candidates: Sequence[Configuration], needed_mm: float) -> list[Configuration]:
+    """Returns the candidates up to the first whose window holds what is needed; none where the native one does."""
+    windows_mm = [_window_mm(one) for one in (native, *candidates)]
+    return [one for one, before_mm in zip(candidates, windows_mm, strict=False) if before_mm < needed_mm]
+
+
+def _to_hold_mm(measured: ClassFingerprint) -> float:
+    """Returns the window that holds all of a class, wherever in it the click is."""
+    return EXTENT_IN_VIEW * max(measured.extent_mm)
+
+
+def _window_mm(configuration: Configuration) -> float:
+    return configuration.patch_size * configuration.spacing_mm
+
+
 def fitting_configurations(
     candidates: Mapping[str, Configuration], measured: ClassFingerprint
 ) -> dict[str, Configuration]:
-    """Keeps the candidates whose window shows enough of a class; those at the native spacing always stay.
+    """Keeps the candidates whose window suits a class; those at the native spacing and patch size always stay.
 
-    Of what is long along one axis alone, window after window shows a part; what is wide as well must fit across.
+    Of what is long along one axis alone, window after window of a finer candidate shows a part; what is wide as well
+    must fit across. Coarser and larger windows are for what outgrows the native one, none larger than holds it.
     """
     _, across_mm, along_mm = sorted(measured.extent_mm)
     to_follow_mm = max(EXTENT_IN_VIEW * across_mm, THICKNESSES_IN_VIEW * measured.thickness_mm)
     needed_mm = min(EXTENT_IN_VIEW * along_mm, to_follow_mm)
-    native_mm = candidates[NATIVE].spacing_mm
-    return {
-        name: candidate
-        for name, candidate in candidates.items()
-        if candidate.spacing_mm == native_mm or candidate.patch_size * candidate.spacing_mm >= needed_mm
-    }
+    native = candidates[NATIVE]
+    fine = [one for one in candidates.values() if one.spacing_mm < native.spacing_mm and _window_mm(one) >= needed_mm]
+    coarse = [one for one in candidates.values() if one.spacing_mm > native.spacing_mm]
+    larger = [one for one in candidates.values() if one.patch_size > native.patch_size]
+    plain = [
+        one
+        for one in candidates.values()
+        if one.spacing_mm == native.spacing_mm and one.patch_size == native.patch_size
+    ]
+    held_mm = _to_hold_mm(measured)
+    kept = [*plain, *fine, *_until_held(native, coarse, held_mm), *_until_held(native, larger, held_mm)]
+    return {name: candidate for name, candidate in candidates.items() if candidate in kept}
 
 
 def choose_locator_configuration(
-    used: Mapping[str, Configuration], fingerprint: DatasetFingerprint, mask_size: int
+    used: Mapping[str, Configuration], fingerprint: DatasetFingerprint, cell_voxels: int
 ) -> str:
     """Chooses where the locator looks: it sees most, in the fewest windows, where voxels are large.
 
     Args:
-        used: the configurations that classes use, from coarse to fine, then the other channels.
+        used: the configurations that classes use.
         fingerprint: of the dataset.
-        mask_size: side of the decoder's mask, in cells.
+        cell_voxels: side of a cell of the decoder's mask, in voxels of the window.
 
     Returns:
-        The first one in whose grid half of the classes are at least `CELLS_TO_LOCATE` thick; the finest where none is.
+        The coarsest in whose grid half of the classes are at least `CELLS_TO_LOCATE` thick; the finest where none is.
+        Of several at one spacing, that with the smallest window, and the first channel.
     """
     found = [measured.thickness_mm for measured in fingerprint.classes.values() if measured.cases]
     largest_mm = median(found) / CELLS_TO_LOCATE if found else math.inf
-    fitting = [name for name, one in used.items() if _cell_mm(one, mask_size) <= largest_mm]
-    return fitting[0] if fitting else min(used, key=lambda name: (used[name].spacing_mm, used[name].channel))
+    fitting = [one for one in used.values() if one.spacing_mm * cell_voxels <= largest_mm]
+    coarsest_first = sorted(
+        fitting or used.values(),
+        key=lambda one: (-one.spacing_mm if fitting else one.spacing_mm, one.patch_size, one.channel),
+    )
+    return coarsest_first[0].name
 
 
-def _cell_mm(configuration: Configuration, mask_size: int) -> float:
-    return configuration.spacing_mm * configuration.patch_size / mask_size
-
-
-def mask_size_of(builder: str, patch_size: int) -> int:
-    """Returns the side of the mask, in cells, that a network decodes.
+def cell_voxels_of(builder: str) -> int:
+    """Returns the side of a cell of the mask that a network decodes, in voxels of the window, whatever its size.
 
     Args:
         builder: a name in `sammoe_pipeline.model.BUILDERS`.
-        patch_size: voxels a side.
     """
     import torch
 
     from sammoe_pipeline.model import build_sam_med3d
 
     with torch.device("meta"):
-        return build_sam_med3d(builder, patch_size).mask_size
+        model = build_sam_med3d(builder)
+    return model.patch_size // model.mask_size
 
 
 def mask_grid_ceiling(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], cell_mm: float) -> float:
@@ -149,13 +194,13 @@ class CeilingJob:
         case: whose label map is read.
         labels: label values of each class.
         candidates: by class.
-        mask_size: side of the decoder's mask, in cells.
+        cell_voxels: side of a cell of the decoder's mask, in voxels of the window.
     """
 
     case: RawCase
     labels: dict[str, tuple[int, ...]]
     candidates: dict[str, dict[str, Configuration]]
-    mask_size: int
+    cell_voxels: int
 
 
 def measure_ceilings(jobs: Sequence[CeilingJob], *, workers: int) -> dict[str, dict[str, float]]:
@@ -184,7 +229,7 @@ def _ceilings_of_case(job: CeilingJob) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, candidates in job.candidates.items():
         for candidate in candidates.values():
-            cell_mm = _cell_mm(candidate, job.mask_size)
+            cell_mm = candidate.spacing_mm * job.cell_voxels
             margin = math.ceil(_MARGIN_CELLS * cell_mm / min(labels.spacing_mm))
             box = labels.boxes.around(job.labels[name], margin=margin)
             if box is not None:

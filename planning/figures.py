@@ -43,13 +43,13 @@ def images(fingerprint: DatasetFingerprint) -> Figure:
     return figure
 
 
-def sizes(plan: Plan, fingerprint: DatasetFingerprint, mask_size: int) -> Figure:
+def sizes(plan: Plan, fingerprint: DatasetFingerprint, cell_voxels: int) -> Figure:
     """Draws from how thin to how long each class is, between mask cell and window of the configurations in use.
 
     Args:
         plan: whose configurations are drawn.
         fingerprint: of the same dataset.
-        mask_size: side of the decoder's mask, in cells.
+        cell_voxels: side of a cell of the decoder's mask, in voxels of the window.
     """
     shown = sorted(
         (one.thickness_mm, max(one.extent_mm), name) for name, one in fingerprint.classes.items() if one.cases
@@ -61,8 +61,8 @@ def sizes(plan: Plan, fingerprint: DatasetFingerprint, mask_size: int) -> Figure
         axes.plot([thickness], [row], "o", color=colour, markersize=5)
         axes.plot([extent], [row], "|", color=colour, markersize=8)
     for configuration in plan.configurations.values():
-        window = configuration.spacing_mm * configuration.patch_size
-        for mm, style, words in ((window / mask_size, ":", "cell"), (window, "--", "window")):
+        cell, window = (configuration.spacing_mm * n for n in (cell_voxels, configuration.patch_size))
+        for mm, style, words in ((cell, ":", "cell"), (window, "--", "window")):
             axes.axvline(mm, color=MUTED, linewidth=0.9, linestyle=style)
             axes.text(
                 mm, 1.01, f"{words}, {configuration.name} ", transform=axes.get_xaxis_transform(), rotation=40, size=7,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +15,18 @@ from planning.case_labels import CaseLabels
 from planning.class_in_case import ClassInCase, measure_classes
 from planning.kinship import alike, partner_of
 from sammoe_pipeline.artefacts import CaseFingerprint, ChannelFingerprint, ClassFingerprint, DatasetFingerprint
+from sammoe_pipeline.errors import DatasetFaultsError, SammoeError, UnreadableFileError
 from sammoe_pipeline.geometry import Orientation
-from sammoe_pipeline.image_io import Header, read_volume
-from sammoe_pipeline.parallel import run_jobs
+from sammoe_pipeline.image_io import Header, read_header, read_volume
+from sammoe_pipeline.parallel import fitting_workers, run_jobs
 from sammoe_pipeline.paths import DATASET_JSON, PATIENTS_JSON
 from sammoe_pipeline.raw_dataset import RawCase, RawDataset
 
 SAMPLES_PER_CASE = 10_000
 """Voxels of the foreground whose intensities are looked at, at most."""
 _DIGITS = 6
+_BYTES_A_CHANNEL, _BYTES_A_VOXEL = 8, 12
+"""Of memory, as measured on a large CT: two copies a channel, and three of the label map."""
 
 
 def take_fingerprint(raw: RawDataset, *, workers: int) -> DatasetFingerprint:
@@ -30,19 +34,25 @@ def take_fingerprint(raw: RawDataset, *, workers: int) -> DatasetFingerprint:
 
     Args:
         raw: the dataset, checked before.
-        workers: processes; each holds one case in memory.
+        workers: processes at most; each holds one case in memory, and there are no more than memory holds.
 
     Raises:
-        UnreadableFileError: a file cannot be read.
+        DatasetFaultsError: some cases could not be measured; each is named, after all others were looked at.
+        WorkerDiedError: the system ended a worker.
     """
     jobs = [_Job(case=case, labels=raw.labels) for case in raw.training_cases]
-    found = run_jobs(_measure_case, jobs, workers=workers, description="Fingerprint")
+    workers = fitting_workers(workers, max(map(_bytes_of, raw.training_cases), default=0), description="Fingerprint")
+    results = run_jobs(_attempt, jobs, workers=workers, description="Fingerprint")
+    if failures := [result for result in results if isinstance(result, str)]:
+        raise DatasetFaultsError(f"Fingerprint of {raw.name} (every other case was measured)", sorted(failures))
+    found = [result for result in results if not isinstance(result, str)]
     samples = [np.concatenate([case.samples[channel] for case in found]) for channel in range(len(raw.channels))]
     return DatasetFingerprint(
         dataset=raw.name,
         cases=tuple(case.fingerprint for case in found),
         classes=_classes(raw, found),
         channels=tuple(_channel(name, values) for name, values in zip(raw.channels, samples, strict=True)),
+        nonzero_share=_round(np.median([_nonzero_share(case.fingerprint) for case in found])),
         raw_digest=digest_of_raw(raw),
     )
 
@@ -73,6 +83,13 @@ class _CaseResult:
     """One array (N,) a channel."""
 
 
+def _attempt(job: _Job) -> _CaseResult | str:
+    try:
+        return _measure_case(job)
+    except (SammoeError, MemoryError, ValueError, RuntimeError) as error:
+        return f"case {job.case.name}: {error}"
+
+
 def _measure_case(job: _Job) -> _CaseResult:
     labels = CaseLabels.of(job.case)
     orientation = Orientation.of(labels.header.affine)
@@ -84,11 +101,36 @@ def _measure_case(job: _Job) -> _CaseResult:
             shape=labels.header.shape,
             spacing_mm=_rounded(labels.header.spacing_mm),
             orientation=orientation_code(labels.header),
+            nonzero_shape=_nonzero_shape(images, orientation),
             classes=tuple(classes),
         ),
         classes=classes,
         samples=_sample(job, labels, images),
     )
+
+
+def _nonzero_shape(images: Sequence[NDArray[np.float32]], orientation: Orientation) -> tuple[int, int, int]:
+    """Returns the sides, along the file's axes, of the box outside which canonical channels are 0; nnU-Net's crop."""
+    sides = [0, 0, 0]
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        filled = np.flatnonzero(np.any([image.any(axis=others) for image in images], axis=0))
+        sides[orientation.permutation[axis]] = int(filled[-1] - filled[0] + 1) if len(filled) else 0
+    return sides[0], sides[1], sides[2]
+
+
+def _nonzero_share(case: CaseFingerprint) -> float:
+    assert case.nonzero_shape is not None, "it was measured just now"
+    return math.prod(case.nonzero_shape) / math.prod(case.shape)
+
+
+def _bytes_of(case: RawCase) -> int:
+    """Returns what measuring a case takes: its channels in float32, its labels, and passing copies of one of them."""
+    try:
+        voxels = math.prod(read_header(case.images[0]).shape)
+    except UnreadableFileError:
+        return 0  # The work itself says so.
+    return voxels * (_BYTES_A_CHANNEL * len(case.images) + _BYTES_A_VOXEL)
 
 
 def orientation_code(header: Header) -> str:
@@ -144,6 +186,8 @@ def _channel(name: str, values: NDArray[np.float32]) -> ChannelFingerprint:
         median=_round(median),
         percentile_00_5=_round(low),
         percentile_99_5=_round(high),
+        lowest=_round(values.min()),
+        highest=_round(values.max()),
     )
 
 

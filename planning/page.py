@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from planning import figures
-from planning.configurations import mask_size_of
+from planning.configurations import cell_voxels_of
 from sammoe_pipeline.artefacts import ClassPlan, DatasetFingerprint, Plan, Splits, Task
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.routing import GENERAL
@@ -29,7 +29,7 @@ def write_plan_page(
         splits: the folds.
         foundation: that it was planned for.
     """
-    mask_size = mask_size_of(foundation.card.builder, foundation.card.patch_size)
+    cell_voxels = cell_voxels_of(foundation.card.builder)
     write_page(
         path,
         title=f"{plan.dataset}: plan",
@@ -39,7 +39,7 @@ def write_plan_page(
             _remarks(plan),
             _classes(plan),
             _evidence(plan),
-            _sizes(plan, fingerprint, mask_size),
+            _sizes(plan, fingerprint, cell_voxels),
             _experts(plan),
             _images(fingerprint),
             _folds(splits),
@@ -108,9 +108,9 @@ def _evidence(plan: Plan) -> str:
     return f"<h2>Evidence</h2>\n{drawn}"
 
 
-def _sizes(plan: Plan, fingerprint: DatasetFingerprint, mask_size: int) -> str:
+def _sizes(plan: Plan, fingerprint: DatasetFingerprint, cell_voxels: int) -> str:
     drawn = figure_block(
-        figures.sizes(plan, fingerprint, mask_size),
+        figures.sizes(plan, fingerprint, cell_voxels),
         "Thickness and extent of every class beside mask cells and windows of the configurations",
         "What is thinner than a cell cannot be drawn; what is longer than a window is followed window by window. "
         "Blue: classes that an expert answers.",

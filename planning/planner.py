@@ -10,9 +10,9 @@ from planning.candidate_experts import Candidate, remarks_on
 from planning.configurations import (
     CEILING_CASES,
     CeilingJob,
+    cell_voxels_of,
     choose_locator_configuration,
     fitting_configurations,
-    mask_size_of,
     measure_ceilings,
     propose_configurations,
 )
@@ -26,6 +26,7 @@ from planning.expert_choice import (
     pool_evidence,
     worth_measuring,
 )
+from planning.memory import Memory
 from planning.tasks import group_into_tasks, locator_budget, shared_configuration, training_settings
 from sammoe_pipeline.artefacts import (
     CandidateEvidence,
@@ -55,6 +56,7 @@ def make_plan(
     seed: int,
     device: str,
     workers: int,
+    memory: Memory,
     candidate_experts: Sequence[Candidate] = (),
 ) -> Plan:
     """Decides everything that training needs to know.
@@ -71,10 +73,12 @@ def make_plan(
         seed: of the choice of cases and of clicks.
         device: to run the foundation on.
         workers: processes for reading labels.
+        memory: what finetuning may take of it.
         candidate_experts: finished experts of other datasets.
     """
-    mask_size = mask_size_of(foundation.card.builder, foundation.card.patch_size)
-    candidates = propose_configurations(foundation.native, fingerprint, mask_size)
+    cell_voxels = cell_voxels_of(foundation.card.builder)
+    proposed = propose_configurations(foundation.native, fingerprint, cell_voxels)
+    candidates = {name: one for name, one in proposed.items() if memory.fits(one.patch_size)}
     cases_of = _training_cases_of(raw, fingerprint, splits, seed)
     targets = {name: _target(fingerprint, name) for name in raw.labels}
     evidence = _gather_evidence(
@@ -82,7 +86,7 @@ def make_plan(
         fingerprint,
         foundation,
         candidates,
-        mask_size,
+        cell_voxels,
         cases_of,
         targets,
         seed=seed,
@@ -130,6 +134,7 @@ def make_plan(
     }
     used = {chosen.configuration for chosen in classes.values()}
     configurations = {name: candidate for name, candidate in candidates.items() if name in used}
+    batch_size = memory.largest_batch(one.patch_size for one in configurations.values())
     return Plan(
         dataset=raw.name,
         foundation=foundation.card.name,
@@ -139,10 +144,15 @@ def make_plan(
         tasks=tasks,
         grouping=grouping,
         candidate_experts=tuple(candidate.entry for candidate in candidate_experts),
-        remarks=remarks_on(raw, foundation, candidate_experts),
-        locator_configuration=choose_locator_configuration(configurations, fingerprint, mask_size),
+        remarks=(
+            *remarks_on(raw, foundation, candidate_experts),
+            *(memory.remark_on(one) for name, one in proposed.items() if name not in candidates),
+        ),
+        locator_configuration=choose_locator_configuration(configurations, fingerprint, cell_voxels),
         locator_budget=locator_budget(len(splits.folds[0].train)),
-        training=training_settings(raw.labels),
+        training=training_settings(raw.labels, batch_size),
+        memory_target_gb=memory.target_gb,
+        memory_gb={name: memory.needed_gb(one.patch_size, batch_size) for name, one in configurations.items()},
         expert_threshold=expert_threshold,
         num_folds=len(splits.folds),
         seed=seed,
@@ -169,7 +179,7 @@ def _gather_evidence(
     fingerprint: DatasetFingerprint,
     foundation: Foundation,
     candidates: Mapping[str, Configuration],
-    mask_size: int,
+    cell_voxels: int,
     cases_of: Mapping[str, Sequence[str]],
     targets: Mapping[str, TargetKind],
     *,
@@ -183,7 +193,7 @@ def _gather_evidence(
     for case in raw.training_cases:
         here = {name: fitting[name] for name in raw.labels if case.name in cases_of[name][:CEILING_CASES]}
         if here:
-            jobs.append(CeilingJob(case=case, labels=raw.labels, candidates=here, mask_size=mask_size))
+            jobs.append(CeilingJob(case=case, labels=raw.labels, candidates=here, cell_voxels=cell_voxels))
     ceilings = measure_ceilings(jobs, workers=workers)
     measurements = {
         name: _measurement(raw, name, targets, cases_of, [candidates[c] for c in worth_measuring(ceilings[name])])

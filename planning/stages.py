@@ -9,6 +9,7 @@ from pathlib import Path
 
 from planning.candidate_experts import find_candidates
 from planning.fingerprint import digest_of_raw, take_fingerprint
+from planning.memory import Memory, usual_target_gb
 from planning.plan_check import check_plan
 from planning.planner import make_plan
 from planning.splits import DEFAULT_FOLDS, check_splits, fold_count, make_splits
@@ -37,12 +38,14 @@ class Wishes:
         expert_threshold: Dice from which the general expert is good enough.
         grouping: which classes share an expert.
         seed: of everything random.
+        memory_target_gb: gigabytes that finetuning may take on the device that computes.
     """
 
     num_folds: int | None = None
     expert_threshold: float | None = None
     grouping: Grouping | None = None
     seed: int | None = None
+    memory_target_gb: float | None = None
 
 
 def plan_and_preprocess(
@@ -102,13 +105,14 @@ def plan_and_preprocess(
             seed=_seed(wishes),
             device=device,
             workers=workers,
+            memory=Memory(foundation, wishes.memory_target_gb or usual_target_gb(device), device),
             candidate_experts=find_candidates(
                 raw.name, foundation, results=folders.results, preprocessed=folders.preprocessed
             ),
         )
         _save(plan, target.plan)
     write_bytes(target.dataset_json, (folder / DATASET_JSON).read_bytes())
-    prepare_dataset(raw, target, list(plan.configurations.values()), workers=workers)
+    prepare_dataset(raw, target, list(plan.configurations.values()), workers=workers, device=device)
     return plan
 
 
@@ -152,6 +156,7 @@ def _refuse_contradiction(plan: Plan, wishes: Wishes) -> None:
     for flag, wanted, planned in (
         ("--expert_threshold", wishes.expert_threshold, plan.expert_threshold),
         ("--seed", wishes.seed, plan.seed),
+        ("-gpu_memory_target", wishes.memory_target_gb, plan.memory_target_gb),
         (_FLAGS.get(wishes.grouping or "", ""), wishes.grouping, plan.grouping),
     ):
         if wanted is not None and wanted != planned:

@@ -18,9 +18,8 @@ LOCATOR_VIEWS_PER_CASE = 20
 FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 240, 320, 3000
 ITERATIONS_PER_VIEW = 1.25
 """With four views a step, each view is seen five times."""
-BATCH_SIZE = 4
-"""On the phantoms, 400 steps of four views taught as much as 300 of eight, in two thirds of the time."""
 LEARNING_RATE = 1e-3
+INTERACTIONS = 2
 
 
 def shared_configuration(configuration_of: Mapping[str, str]) -> str:
@@ -112,7 +111,7 @@ def _budget(wanted: int, fewest: int) -> Budget:
     return Budget(views=views, iterations=round(ITERATIONS_PER_VIEW * views))
 
 
-def training_settings(classes: Iterable[str]) -> Training:
+def training_settings(classes: Iterable[str], batch_size: int) -> Training:
     """Returns what all experts of a dataset have in common.
 
     Views are mirrored left to right only where no class has a side, and never along the other axes, which would turn a
@@ -120,10 +119,11 @@ def training_settings(classes: Iterable[str]) -> Training:
 
     Args:
         classes: names of all classes of the dataset.
+        batch_size: views a step.
     """
     return Training(
-        batch_size=BATCH_SIZE,
+        batch_size=batch_size,
         learning_rate=LEARNING_RATE,
-        interactions=2,
+        interactions=INTERACTIONS,
         mirror_axes=() if any(has_side(name) for name in classes) else (0,),
     )

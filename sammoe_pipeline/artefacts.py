@@ -163,6 +163,8 @@ class CaseFingerprint(Record):
     """Distance between voxels along the file's own axes."""
     orientation: str
     """Nearest anatomical code of the file's axes, such as "LPS"."""
+    nonzero_shape: tuple[int, int, int] | None = None
+    """Voxels along the file's own axes of the smallest box outside which every channel is 0."""
     classes: tuple[str, ...] = ()
     """Classes that the case contains."""
 
@@ -210,6 +212,10 @@ class ChannelFingerprint(Record):
     """Intensity that 0.5 % of the voxels lie below."""
     percentile_99_5: float
     """Intensity that 99.5 % of the voxels lie below."""
+    lowest: float | None = None
+    """Lowest intensity of the sample."""
+    highest: float | None = None
+    """Highest intensity of the sample."""
 
 
 class DatasetFingerprint(Artefact):
@@ -223,6 +229,8 @@ class DatasetFingerprint(Artefact):
     """By class."""
     channels: tuple[ChannelFingerprint, ...]
     """In the order of `dataset.json`."""
+    nonzero_share: float | None = None
+    """Median over cases of the share of the image's voxels that lies in the box of `nonzero_shape`."""
     raw_digest: str
     """SHA-256 over names, sizes and modification times of the raw files: tells whether they changed."""
 
@@ -358,6 +366,11 @@ class Plan(Artefact):
     """Of the locator, by the number of cases."""
     training: Training
     """What all experts and the locator have in common."""
+    memory_target_gb: float | None = None
+    """Gigabytes that finetuning may take on the device that computes: it bounds windows and batches."""
+    memory_gb: dict[str, float] = {}
+    """By configuration, the gigabytes that finetuning an expert takes at most with this batch size, one copy of the
+    network included: measured on the card where there was one, else counted from shapes in float32."""
     expert_threshold: float
     """A class with at least this Dice by the general expert, or else by a candidate expert, needs no new one."""
     num_folds: int

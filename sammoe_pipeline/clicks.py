@@ -46,7 +46,7 @@ def deep_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     # One voxel of surroundings where there is one, so that the border of the structure is seen, but not the array's.
     box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in boxes[0])
     corner = np.array([side.start for side in box])
-    return deep_among(squared_depths(mask[box]), mask[box]) + corner
+    return np.asarray(deep_among(squared_depths(mask[box]), mask[box]) + corner)
 
 
 def squared_depths(labels: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -20,12 +21,39 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+logger = logging.getLogger(__name__)
+
+_SHARE_OF_MEMORY = 0.8
 _place = 0
 
 
 def worker_place() -> int:
     """Returns which of the processes of `run_jobs` this one is, from 0; 0 where there is one alone."""
     return _place
+
+
+def fitting_workers(wanted: int, bytes_each: int, *, description: str) -> int:
+    """Returns how many processes memory holds, at least one and at most as many as are wanted.
+
+    Args:
+        wanted: processes.
+        bytes_each: that one takes for the largest job.
+        description: what they do, for the log.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    fitting = max(1, min(wanted, int(_SHARE_OF_MEMORY * free) // max(1, bytes_each)))
+    if fitting < wanted:
+        logger.info(
+            "%s: %d processes in place of %d, since one takes about %.1f GB, and %.1f GB are free",
+            description,
+            fitting,
+            wanted,
+            bytes_each / 1e9,
+            free / 1e9,
+        )
+    return fitting
 
 
 def run_jobs(

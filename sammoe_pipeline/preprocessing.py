@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -20,11 +21,11 @@ from numpy.typing import NDArray
 from sammoe_pipeline.artefacts import CaseProperties, Configuration
 from sammoe_pipeline.atomic import atomic_path
 from sammoe_pipeline.clicks import deep_among, deep_voxels, squared_depths
-from sammoe_pipeline.errors import DatasetFaultsError, SammoeError
+from sammoe_pipeline.errors import DatasetFaultsError, SammoeError, UnreadableFileError
 from sammoe_pipeline.geometry import Orientation, Shape, resample_image, resample_labels, resampled_shape, spacing_of
-from sammoe_pipeline.image_io import Volume, read_volume, write_volume
+from sammoe_pipeline.image_io import Volume, read_header, read_volume, write_volume
 from sammoe_pipeline.label_boxes import LabelBoxes
-from sammoe_pipeline.parallel import run_jobs
+from sammoe_pipeline.parallel import fitting_workers, run_jobs
 from sammoe_pipeline.paths import PreprocessedDataset
 from sammoe_pipeline.raw_dataset import RawCase, RawDataset
 from sammoe_pipeline.threads import one_thread
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK, _BLOCK = 64, 32
 _LOCATIONS = 64
+_BYTES_A_CHANNEL, _BYTES_A_FILE_VOXEL, _BYTES_A_MADE_VOXEL = 4, 16, 12
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -62,15 +64,21 @@ def open_array(path: Path) -> Any:
     return blosc2.open(os.fspath(path), mode="r", dparams={"nthreads": 1})
 
 
-def to_configuration(volume: Volume, spacing_mm: float) -> Tensor:
-    """Brings an image into a configuration: canonical axes, isotropic spacing, float32, NaN replaced by 0."""
+def to_configuration(volume: Volume, spacing_mm: float, device: str = "cpu") -> Tensor:
+    """Brings an image into a configuration: canonical axes, isotropic spacing, float32, NaN replaced by 0.
+
+    Args:
+        volume: the image in its file's axes.
+        spacing_mm: isotropic.
+        device: where it is resampled; the result is on the processor.
+    """
     import torch
 
     orientation = Orientation.of(volume.affine)
     canonical = np.ascontiguousarray(orientation.to_canonical(volume.data), dtype=np.float32)
     affine = orientation.canonical_affine(volume.affine, _shape(volume.data))
-    image = torch.from_numpy(canonical).nan_to_num()
-    return resample_image(image, resampled_shape(_shape(canonical), spacing_of(affine), spacing_mm))
+    image = torch.from_numpy(canonical).to(device).nan_to_num()
+    return resample_image(image, resampled_shape(_shape(canonical), spacing_of(affine), spacing_mm)).cpu()
 
 
 @dataclass(frozen=True)
@@ -82,16 +90,23 @@ class Preparation:
         configurations: at least one.
         labels: values by class.
         target: where the arrays go.
+        device: where images are resampled.
     """
 
     case: RawCase
     configurations: tuple[Configuration, ...]
     labels: dict[str, tuple[int, ...]]
     target: PreprocessedDataset
+    device: str = "cpu"
 
 
 def prepare_dataset(
-    raw: RawDataset, target: PreprocessedDataset, configurations: Sequence[Configuration], *, workers: int
+    raw: RawDataset,
+    target: PreprocessedDataset,
+    configurations: Sequence[Configuration],
+    *,
+    workers: int,
+    device: str = "cpu",
 ) -> None:
     """Writes the arrays of every labelled case in every configuration, and the ground truth on its own grid.
 
@@ -102,7 +117,8 @@ def prepare_dataset(
         raw: the dataset.
         target: where the arrays go.
         configurations: spacings and channels to prepare.
-        workers: processes.
+        workers: processes at most; each holds one case in memory, and there are no more than memory holds.
+        device: where images are resampled.
 
     Raises:
         DatasetFaultsError: some cases failed; every other case was prepared, and each failure is named.
@@ -110,22 +126,43 @@ def prepare_dataset(
     """
     jobs = []
     for case in raw.training_cases:
-        whole = Preparation(case=case, configurations=tuple(configurations), labels=raw.labels, target=target)
+        whole = Preparation(
+            case=case, configurations=tuple(configurations), labels=raw.labels, target=target, device=device
+        )
         missing = tuple(one for one in configurations if not _is_current(whole, one))
         if missing:
             jobs.append(replace(whole, configurations=missing))
     logger.info(
         "%s: %d of %d cases are prepared", raw.name, len(raw.training_cases) - len(jobs), len(raw.training_cases)
     )
-    found = run_jobs(_attempt, jobs, workers=workers, description=f"Preprocessing {raw.name}")
+    description = f"Preprocessing {raw.name}"
+    workers = fitting_workers(workers, max(map(_bytes_of, jobs), default=0), description=description)
+    found = run_jobs(_attempt, jobs, workers=workers, description=description)
     if failures := [failure for of_case in found for failure in of_case]:
-        raise DatasetFaultsError(f"Preprocessing {raw.name}", sorted(failures))
+        raise DatasetFaultsError(description, sorted(failures))
+
+
+def _bytes_of(job: Preparation) -> int:
+    """Returns what preparing a case takes, measured on a large CT: copies of its files, and of its largest arrays."""
+    try:
+        header = read_header(job.case.images[0])
+    except UnreadableFileError:
+        return 0  # The work itself says so.
+    file_voxels = math.prod(header.shape)
+    finest_mm = min(one.spacing_mm for one in job.configurations)
+    made_voxels = math.prod(resampled_shape(header.shape, header.spacing_mm, finest_mm))
+    channels = len({one.channel for one in job.configurations})
+    return file_voxels * (_BYTES_A_CHANNEL * channels + _BYTES_A_FILE_VOXEL) + made_voxels * _BYTES_A_MADE_VOXEL
 
 
 def _attempt(job: Preparation) -> list[str]:
+    from torch import OutOfMemoryError
+
     try:
         with one_thread():
             prepare_case(job)
+    except OutOfMemoryError:
+        return [f"case {job.case.name}: the card's memory ran out. Use fewer processes (-np), or -device cpu."]
     except (SammoeError, MemoryError, ValueError, RuntimeError) as error:
         return [f"case {job.case.name}: {error}"]
     return []
@@ -145,7 +182,7 @@ def prepare_case(job: Preparation) -> None:
     write_volume(target.ground_truth(case.name), Volume(data=label_map.data.astype(np.int16), affine=grid.affine))
     labels = np.ascontiguousarray(Orientation.of(grid.affine).to_canonical(label_map.data)).astype(np.int16)
     for configuration in job.configurations:
-        image = to_configuration(volumes[configuration.channel], configuration.spacing_mm)
+        image = to_configuration(volumes[configuration.channel], configuration.spacing_mm, job.device)
         shape = _shape(image.numpy())
         segmentation = resample_labels(labels, shape)
         save_array(target.image(configuration.name, case.name), image.numpy())
@@ -168,7 +205,7 @@ def _places(
 ) -> dict[str, tuple[int, tuple[tuple[int, int, int], ...]]]:
     """Returns by class how many voxels it has, and some of them, most of them well inside it."""
     boxes = LabelBoxes.of(segmentation)
-    found: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = {name: (0, ()) for name in labels}
+    found: dict[str, tuple[int, tuple[tuple[int, int, int], ...]]] = dict.fromkeys(labels, (0, ()))
     # With a margin, so that the box's border does not count as the image's.
     whole = boxes.around([value for values in labels.values() for value in values], margin=1)
     if whole is None:

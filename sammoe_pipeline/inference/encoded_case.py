@@ -10,7 +10,7 @@ from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.recent import Recent
 from sammoe_pipeline.inference.segment import Answer, segment
-from sammoe_pipeline.model import MaskDecoder, SamMed3D
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, at_patch_size
 
 _KEPT_ANSWERS = 16
 
@@ -28,17 +28,19 @@ class EncodedCase:
         self.image = image
         self._model = model
         self._normalisation = normalisation
-        self._encoded: dict[tuple[float, int], EncodedImage] = {}
+        self._encoded: dict[tuple[float, int, int], EncodedImage] = {}
         self._answers = Recent[tuple[Configuration, tuple[Click, ...], tuple[MaskDecoder | None, ...]], Answer](
             _KEPT_ANSWERS
         )
 
     def at(self, configuration: Configuration) -> EncodedImage:
         """Returns the case in a configuration."""
-        key = (configuration.spacing_mm, configuration.channel)
+        key = (configuration.spacing_mm, configuration.patch_size, configuration.channel)
         if key not in self._encoded:
             self._encoded[key] = EncodedImage(
-                self.image.in_configuration(configuration), model=self._model, normalisation=self._normalisation
+                self.image.in_configuration(configuration),
+                model=at_patch_size(self._model, configuration.patch_size),
+                normalisation=self._normalisation,
             )
         return self._encoded[key]
 

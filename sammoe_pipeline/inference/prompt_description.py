@@ -103,7 +103,7 @@ def describe(
     needed = sorted({0, *(indices[candidate] for candidate in candidates)})
     shown = [_Shown.of(case, clicks, configurations[index]) for clicks in prompts for index in needed]
     found: dict[int, Tensor] = {}
-    for together in _alike([len(one.clicks) for one in shown]):
+    for together in _alike([(len(one.clicks), one.image.size) for one in shown]):
         found |= dict(
             zip(together, _features([shown[index] for index in together], for_answers=for_answers), strict=True)
         )
@@ -113,10 +113,14 @@ def describe(
     return description
 
 
-def _alike(counts: Sequence[int]) -> Iterator[list[int]]:
-    """Yields indices of prompts with equally many clicks, a few at a time: padding is a token, and would be heard."""
-    for count in set(counts):
-        members = [index for index, other in enumerate(counts) if other == count]
+def _alike(kinds: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Yields indices of prompts of one kind, a few at a time.
+
+    Args:
+        kinds: how many clicks each has, since padding is a token and would be heard, and the size of its window.
+    """
+    for kind in set(kinds):
+        members = [index for index, other in enumerate(kinds) if other == kind]
         for first in range(0, len(members), _TOGETHER):
             yield members[first : first + _TOGETHER]
 

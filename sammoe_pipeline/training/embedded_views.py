@@ -14,7 +14,7 @@ from sammoe_pipeline.training.embedding_cache import EmbeddingCache
 from sammoe_pipeline.training.optimisation import autocast
 from sammoe_pipeline.training.task_views import Draw, TaskViews, View
 
-_ENCODED_TOGETHER = 8
+ENCODED_TOGETHER = 8
 
 Encode = Callable[[Tensor], Tensor]
 """From images (B, 1, P, P, P) to what a decoder's training starts from: embeddings, or the images themselves."""
@@ -115,7 +115,7 @@ def _embed(
         return [made[number] for number in some]
 
     embedded: list[EmbeddedView] = []
-    groups = [numbers[first : first + _ENCODED_TOGETHER] for first in range(0, len(numbers), _ENCODED_TOGETHER)]
+    groups = [numbers[first : first + ENCODED_TOGETHER] for first in range(0, len(numbers), ENCODED_TOGETHER)]
     with tqdm(total=len(numbers), desc=description, unit="view") as bar:
         for some in side_by_side(embed, groups):
             embedded += some

@@ -20,7 +20,7 @@ from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import TrainingError, UsageError
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.routing import GENERAL
-from sammoe_pipeline.model import MaskDecoder, SamMed3D, build_sam_med3d
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, at_patch_size, build_sam_med3d
 from sammoe_pipeline.paths import (
     CHECKPOINT,
     EXAMPLES_PNG,
@@ -139,10 +139,8 @@ def train_expert(job: ExpertJob) -> ExpertCard | None:
         ArtefactError: the expert to start from is not there any more, or was trained again.
         UsageError: there is a checkpoint of another plan where one was to be continued.
     """
-    model = job.foundation.load_model(job.device)
-    general = (
-        Pupil(model, None) if job.unfrozen == "nothing" else Pupil(job.foundation.load_model(job.device), None, True)
-    )
+    model = _network(job)
+    general = Pupil(model, None) if job.unfrozen == "nothing" else Pupil(_network(job), None, encodes=True)
     decoder = _first_decoder(job, model)
     state = _setup(job, unfreeze(model, decoder, job.unfrozen))
     pupil = Pupil(model, decoder, encodes=general.encodes)
@@ -150,6 +148,12 @@ def train_expert(job: ExpertJob) -> ExpertCard | None:
     examination = _examination(job, general)
     _fit(job, state, pupil, lesson, examination)
     return _finish(job, state, pupil, examination) if job.team.writes else None
+
+
+def _network(job: ExpertJob) -> SamMed3D:
+    """Returns the foundation's network for windows of the task's size."""
+    patch_size = job.planned.plan.configurations[job.task.configuration].patch_size
+    return at_patch_size(job.foundation.load_model(job.device), patch_size)
 
 
 def _views(job: ExpertJob, cases: tuple[str, ...], *seed: int, negatives: float = 0.0) -> TaskViews:
@@ -232,7 +236,7 @@ def _first_decoder(job: ExpertJob, model: SamMed3D) -> MaskDecoder:
     decoder = copy.deepcopy(model.mask_decoder)
     if job.task.start_from == SCRATCH:
         torch.manual_seed(job.planned.plan.seed)
-        decoder = build_sam_med3d(job.foundation.card.builder, job.foundation.card.patch_size).mask_decoder
+        decoder = build_sam_med3d(job.foundation.card.builder, model.patch_size).mask_decoder
         decoder.to(job.device)
     elif job.task.start_from != GENERAL:
         start = job.planned.start_of(job.task)
@@ -368,7 +372,8 @@ def _finish(job: ExpertJob, state: ExpertState, pupil: Pupil, examination: _Exam
         device=job.device,
     )
     if job.unfrozen != "nothing":
-        save_as_foundation(job.foundation.card, job.planned.name, job.task, job.unfrozen, job.fold, job.weights)
+        origin = job.foundation.card.model_copy(update={"patch_size": pupil.model.patch_size})
+        save_as_foundation(origin, job.planned.name, job.task, job.unfrozen, job.fold, job.weights)
     card = ExpertCard(
         dataset=job.planned.name,
         task=job.task.name,

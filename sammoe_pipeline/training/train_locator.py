@@ -19,7 +19,7 @@ from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.locate import new_locator, probability_maps
-from sammoe_pipeline.model import SamMed3D
+from sammoe_pipeline.model import SamMed3D, at_patch_size
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.normalisation import NORMALISATIONS
 from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS
@@ -68,8 +68,8 @@ def train_locator(
         TrainingError: the loss is not finite.
     """
     began = time.monotonic()
-    model = foundation.load_model(device)
     configuration = planned.plan.configurations[planned.plan.locator_configuration]
+    model = at_patch_size(foundation.load_model(device), configuration.patch_size)
     classes = tuple(planned.description.labels)
     windows = _embed_windows(planned, fold, configuration, classes, model, foundation, device)
     locator = _fit(windows, planned, model, len(classes), (planned.plan.seed, fold, 11), device)

@@ -48,7 +48,7 @@ def save_as_foundation(
     """Writes the card that makes a finetuned network a foundation of its own, so that every command can use it.
 
     Args:
-        origin: card of the foundation that was finetuned.
+        origin: card of the foundation that was finetuned, with the patch size of the task.
         dataset: folder name of the dataset.
         task: that it was finetuned for.
         part: of the image encoder that was trained.

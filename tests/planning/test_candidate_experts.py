@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from planning.candidate_experts import Candidate, find_candidates, remarks_on
 from planning.fingerprint import take_fingerprint
+from planning.memory import Memory
 from planning.plan_check import check_plan
 from planning.planner import make_plan
 from planning.table import plan_table
@@ -126,6 +127,7 @@ def _plan(raw: RawDataset, foundation: Foundation, tmp_path: Path, threshold: fl
         seed=0,
         device="cpu",
         workers=1,
+        memory=Memory(foundation, 8.0, "cpu"),
         candidate_experts=candidates,
     )
     check_plan(plan, raw, foundation, SPLITS, raw_digest=plan.raw_digest)

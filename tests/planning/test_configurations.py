@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from planning.configurations import (
+    cell_voxels_of,
     choose_locator_configuration,
     fitting_configurations,
     mask_grid_ceiling,
-    mask_size_of,
     propose_configurations,
 )
 from sammoe_pipeline.artefacts import (
@@ -19,7 +19,7 @@ from sammoe_pipeline.artefacts import (
 )
 
 NATIVE = Configuration(name="native", spacing_mm=3.0, patch_size=48)
-MASK_SIZE = 24
+CELL_VOXELS = 2
 
 
 def fingerprint(spacing_mm: float, channels: int = 1) -> DatasetFingerprint:
@@ -47,20 +47,45 @@ def shape_of(extent_mm: float, thickness_mm: float, across_mm: float = 0) -> Cla
     ],
 )
 def test_candidates_go_on_until_a_mask_cell_is_no_larger_than_a_voxel(image_mm: float, names: list[str]) -> None:
-    assert list(propose_configurations(NATIVE, fingerprint(image_mm), MASK_SIZE)) == names
+    assert list(propose_configurations(NATIVE, fingerprint(image_mm), CELL_VOXELS)) == names
 
 
 def test_a_mouse_gets_candidates_of_its_scale() -> None:
     spacings = [
-        candidate.spacing_mm for candidate in propose_configurations(NATIVE, fingerprint(0.15), MASK_SIZE).values()
+        candidate.spacing_mm for candidate in propose_configurations(NATIVE, fingerprint(0.15), CELL_VOXELS).values()
     ]
     assert spacings[-2:] == [0.0938, 0.0625]
 
 
 def test_every_further_channel_is_a_candidate() -> None:
-    candidates = propose_configurations(NATIVE, fingerprint(5.0, channels=3), MASK_SIZE)
+    candidates = propose_configurations(NATIVE, fingerprint(5.0, channels=3), CELL_VOXELS)
     assert list(candidates) == ["native", "2mm", "native_channel1", "native_channel2"]
     assert [candidate.channel for candidate in candidates.values()] == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("extent_mm", "names"),
+    [
+        (110, []),
+        (150, ["4.5mm", "native_patch72"]),  # windows of 216 mm hold it wherever the click is
+        (200, ["4.5mm", "6mm", "native_patch72", "native_patch96"]),
+        (900, ["4.5mm", "6mm", "9mm", "native_patch72", "native_patch96"]),
+    ],
+)
+def test_a_long_bone_gets_coarser_and_larger_windows_until_one_holds_it(extent_mm: float, names: list[str]) -> None:
+    bone = shape_of(extent_mm, 20)
+    measured = fingerprint(5.0).model_copy(update={"classes": {"bone": bone, "dot": shape_of(5, 5)}})
+    candidates = propose_configurations(NATIVE, measured, CELL_VOXELS)
+    assert list(candidates) == ["native", "2mm", *names]
+    assert list(fitting_configurations(candidates, bone)) == ["native", "2mm", *names]
+    assert list(fitting_configurations(candidates, measured.classes["dot"])) == ["native", "2mm"]
+
+
+def test_larger_windows_are_whole_tokens() -> None:
+    native = Configuration(name="native", spacing_mm=1.5, patch_size=128)
+    measured = fingerprint(1.5).model_copy(update={"classes": {"spine": shape_of(600, 40)}})
+    sizes = [one.patch_size for one in propose_configurations(native, measured, 4).values()]
+    assert sorted(set(sizes)) == [128, 192, 256]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +103,7 @@ def test_a_window_must_show_enough_of_a_class(
 ) -> None:
     candidates = {
         name: candidate
-        for name, candidate in propose_configurations(NATIVE, fingerprint(1.0), MASK_SIZE).items()
+        for name, candidate in propose_configurations(NATIVE, fingerprint(1.0), CELL_VOXELS).items()
         if candidate.spacing_mm >= 1
     }
     assert list(fitting_configurations(candidates, shape_of(extent_mm, thickness_mm, across_mm))) == names
@@ -98,14 +123,14 @@ def test_the_locator_looks_where_half_of_the_classes_have_a_cell_inside(
     thicknesses_mm: tuple[float, ...], chosen: str
 ) -> None:
     found = {str(index): shape_of(60, thickness_mm) for index, thickness_mm in enumerate(thicknesses_mm)}
-    candidates = propose_configurations(NATIVE, fingerprint(1.0), MASK_SIZE)
+    candidates = propose_configurations(NATIVE, fingerprint(1.0), CELL_VOXELS)
     used = {name: candidates[name] for name in ("native", "2mm", "1mm")}
     measured = fingerprint(1.0).model_copy(update={"classes": found})
-    assert choose_locator_configuration(used, measured, MASK_SIZE) == chosen
+    assert choose_locator_configuration(used, measured, CELL_VOXELS) == chosen
 
 
-def test_the_mask_is_a_quarter_of_the_stride() -> None:
-    assert (mask_size_of("tiny", 48), mask_size_of("vit_b", 128)) == (24, 32)
+def test_a_mask_cell_is_a_quarter_of_the_stride() -> None:
+    assert (cell_voxels_of("tiny"), cell_voxels_of("vit_b")) == (2, 4)
 
 
 def test_a_thin_cord_wants_a_fine_grid() -> None:

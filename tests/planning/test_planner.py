@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from planning.fingerprint import take_fingerprint
+from planning.memory import Memory
 from planning.plan_check import check_plan
 from planning.planner import make_plan
 from planning.table import plan_table
@@ -53,6 +54,7 @@ def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8) ->
         seed=0,
         device="cpu",
         workers=1,
+        memory=Memory(foundation, 8.0, "cpu"),
     )
 
 

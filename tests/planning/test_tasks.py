@@ -49,8 +49,8 @@ def test_no_class_makes_no_task() -> None:
 
 
 def test_sides_forbid_mirroring() -> None:
-    assert training_settings(["kidney_left", "liver"]).mirror_axes == ()
-    assert training_settings(["spleen", "liver"]).mirror_axes == (0,)
+    assert training_settings(["kidney_left", "liver"], 4).mirror_axes == ()
+    assert training_settings(["spleen", "liver"], 4).mirror_axes == (0,)
 
 
 @pytest.mark.parametrize(("targets", "views", "iterations"), [(3, 240, 300), (60, 600, 750), (500, 3000, 3750)])

@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sammoe_pipeline.errors import WorkerDiedError
-from sammoe_pipeline.parallel import run_jobs, worker_place
+from sammoe_pipeline.parallel import fitting_workers, run_jobs, worker_place
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -21,6 +22,16 @@ def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
     numbers = [30000, 3, 4, 5]  # the first takes longest
     expected = [math.factorial(number) for number in numbers]
     assert run_jobs(math.factorial, numbers, workers=workers, description="Multiplying") == expected
+
+
+@pytest.mark.parametrize(("each_gb", "workers"), [(1, 8), (3, 5), (100, 1)])
+def test_no_more_processes_than_memory_holds(
+    each_gb: int, workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=20 * 10**9))
+    with caplog.at_level("INFO"):
+        assert fitting_workers(8, each_gb * 10**9, description="Reading") == workers
+    assert bool(caplog.messages) == (workers < 8)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
