@@ -25,13 +25,14 @@ explains what is compared.
 
 def page() -> str:
     """Returns the text of speed-figures.md."""
-    encoder, decoder, precision = (
+    encoder, decoder, precision, metrics = (
         json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("encoder", "decoder", "precision")
+        for name in ("encoder", "decoder", "precision", "metrics")
     )
     prepared = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASURED.glob("preprocessing_*.json"))]
     lines = [INTRODUCTION, *encoder_table(encoder), *decoder_tables(decoder), *precision_table(precision)]
     lines += preprocessing_table(prepared)
+    lines += metrics_table(metrics)
     return "\n".join(lines) + "\n"
 
 
@@ -93,6 +94,21 @@ def preprocessing_table(measured: list[dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield f"{measured[0]['workers']} processes of one thread. Error: root mean square of the difference to"
     yield "nnU-Net's order 3, in standard deviations of the image; its torch resampler, linear as well, has the same."
+
+
+def metrics_table(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields the table of judging a label map, beside the library on masks of the whole volume."""
+    shape = " x ".join(map(str, measured["shape"]))
+    yield ""
+    yield f"## Judging a label map of {measured['classes']} classes, {shape} voxels\n"
+    yield "| Classes | Judged on boxes, s | MONAI on whole volumes, s | Times as fast |"
+    yield "| ---: | ---: | ---: | ---: |"
+    taken = median(measured["seconds_taken"])
+    faster = f"{measured['times_faster']:.0f}"
+    yield f"| {measured['classes_taken']} | {taken:.2f} | {measured['library_seconds_taken']:.0f} | {faster} |"
+    yield f"| {measured['classes']} | {median(measured['seconds_all']):.1f} | not measured | |"
+    yield ""
+    yield f"One thread. Largest difference of a score: {max(measured['largest_difference'].values()):.0e}."
 
 
 if __name__ == "__main__":
