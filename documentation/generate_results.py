@@ -54,7 +54,8 @@ def section(folder: Path) -> str:
 
 def evaluation(path: Path) -> str:
     """Returns the table of an evaluation."""
-    from sammoe_pipeline.evaluation.summary import EvaluationSummary, markdown_table
+    from sammoe_pipeline.evaluation.markdown import markdown_table
+    from sammoe_pipeline.evaluation.summary import EvaluationSummary
 
     return markdown_table(EvaluationSummary.load(path))
 

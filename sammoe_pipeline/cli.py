@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sammoe_pipeline.cli_judge import add_judge_arguments, is_judging, judge_label_maps
+from sammoe_pipeline.cli_judge import add_judge_arguments, is_judging, judge_label_maps, read_tolerances
 from sammoe_pipeline.command import (
     add_folder_arguments,
     add_foundation_argument,
@@ -388,8 +388,8 @@ def evaluate(argv: list[str] | None = None) -> int:
         "sammoe_evaluate",
         "Judge a mixture on the cases that each fold holds out: general expert, each class's own expert, and the "
         "mixture, prompted alike. Writes cases.csv, routing.csv, summary.json and report.html, and prints the table. "
-        "With --predictions, judge any tool's label maps.",
-        "sammoe_evaluate -m default --clicks 0 1",
+        "Interrupted, the same command goes on. With --predictions, judge any tool's label maps.",
+        "sammoe_evaluate -m default --clicks 0 1 3 5 10",
     )
     parser.add_argument("-m", default="default", metavar="NAME", help="mixture (default: default)")
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="mixture folds (default: all)")
@@ -423,9 +423,10 @@ def evaluate(argv: list[str] | None = None) -> int:
         from sammoe_pipeline.device import choose_device
         from sammoe_pipeline.errors import UsageError
         from sammoe_pipeline.evaluation.evaluate import evaluate as run
-        from sammoe_pipeline.evaluation.summary import markdown_table
+        from sammoe_pipeline.evaluation.markdown import markdown_table
         from sammoe_pipeline.paths import EVALUATION, MIXTURE_JSON, REPORT_HTML, Results
 
+        everywhere_mm, by_class_mm = read_tolerances(arguments.tolerance or [])
         if min(arguments.clicks) < 0:
             raise UsageError(f"--clicks {min(arguments.clicks)}: numbers of clicks are 0 (the locator) or more.")
         device = choose_device(arguments.device)
@@ -447,6 +448,8 @@ def evaluate(argv: list[str] | None = None) -> int:
             device=device,
             encoder=encoder,
             forgetting=arguments.forgetting,
+            tolerance_mm=everywhere_mm,
+            class_tolerances_mm=by_class_mm,
         )
         sys.stdout.write(f"{markdown_table(summary)}\nReport: {folder / EVALUATION / REPORT_HTML}\n")
 

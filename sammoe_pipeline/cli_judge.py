@@ -11,7 +11,7 @@ from sammoe_pipeline.command import add_workers_argument
 from sammoe_pipeline.errors import UsageError
 
 _NEEDED = ("references", "o")
-_JUDGING = (*_NEEDED, "labels", "tolerance", "num_processes")
+_JUDGING = (*_NEEDED, "labels", "num_processes")
 """Flags that go with `--predictions`, by where they are stored."""
 _TYPED = {"num_processes": "-np", "device": "-device"}
 """Flags that are not typed as they are stored."""
@@ -19,6 +19,12 @@ _TYPED = {"num_processes": "-np", "device": "-device"}
 
 def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that judge label maps."""
+    parser.add_argument(
+        "--tolerance",
+        nargs="+",
+        metavar="MM",
+        help="of surface Dice, as MM for all classes or CLASS=MM for one (default: a voxel's edge)",
+    )
     group = parser.add_argument_group(
         "any tool's label maps", "With --predictions, folders of label maps are judged, and no mixture is needed."
     )
@@ -36,12 +42,6 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="dataset.json with the classes (default: each value above 0 is a class)",
     )
-    group.add_argument(
-        "--tolerance",
-        nargs="+",
-        metavar="MM",
-        help="of surface Dice, as MM for all or CLASS=MM for one (default: a voxel's edge)",
-    )
     group.add_argument("-o", type=Path, metavar="OUT", help="folder for summary.json and cases.csv")
     add_workers_argument(parser)
 
@@ -58,7 +58,7 @@ def is_judging(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> b
         if others:
             raise UsageError(f"{', '.join(others)}: only with --predictions, the label maps to judge. Add it.")
         return False
-    if strange := sorted(given - {"predictions", *_JUDGING}):
+    if strange := sorted(given - {"predictions", "tolerance", *_JUDGING}):
         flags = ", ".join(_flag(name) for name in strange)
         raise UsageError(f"{flags}: only for a mixture, but --predictions judges label maps. Leave one of them out.")
     if missing := [_flag(name) for name in _NEEDED if name not in given]:

@@ -32,10 +32,11 @@ MIXTURES, MIXTURE_JSON, GATE_WEIGHTS = "mixtures", "mixture.json", "gate.safeten
 CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.csv", "progress.png"
 EXAMPLES_PNG, EMBEDDINGS = "examples.png", "embeddings"
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
-EXPERTS_CSV = "experts.csv"
+EXPERTS_CSV, FINISHED_CASES = "experts.csv", "finished"
 REPORT_HTML = "report.html"
 PREDICTIONS_JSON, MASKS, PROBABILITIES, INSTANCES = "predictions.json", "masks", "probabilities", "instances"
 MANIFEST_JSON = "manifest.json"
+EXPERIMENT_JSON = "experiment.json"
 
 _DATASET_NAME = re.compile(r"^Dataset(\d{3})_([A-Za-z0-9][A-Za-z0-9_\-]*)$")
 

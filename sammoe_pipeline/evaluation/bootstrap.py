@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +45,22 @@ def estimate_mean(values: NDArray[np.float64], strata: Sequence[str], *, seed: i
     mean = float(_mean_of_classes(np.ones((1, len(values))), values, present)[0])
     if len(values) == 1:
         return Estimate(mean=mean, interval=None, cases=1)
-    rng = np.random.default_rng(seed)
-    counts = np.zeros((RESAMPLES, len(values)))
-    for name in np.unique(names):
-        members = np.flatnonzero(names == name)
-        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=RESAMPLES)
+    counts = _draws(tuple(names.tolist()), seed)
     means = _mean_of_classes(counts, values, present)
     low, high = np.quantile(means[np.isfinite(means)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(mean=mean, interval=(float(low), float(high)), cases=len(values))
+
+
+@lru_cache(maxsize=8)
+def _draws(strata: tuple[str, ...], seed: int) -> NDArray[np.float64]:
+    """Returns how often each case is drawn (resamples, cases); every score of the same cases takes the same draws."""
+    rng = np.random.default_rng(seed)
+    names = np.array(strata)
+    counts = np.zeros((RESAMPLES, len(names)))
+    for name in np.unique(names):
+        members = np.flatnonzero(names == name)
+        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=RESAMPLES)
+    return counts
 
 
 def _mean_of_classes(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sammoe_pipeline.artefacts import CalibrationPoint
-from sammoe_pipeline.evaluation.comparison import ClassRow
+from sammoe_pipeline.evaluation.comparison import ClassRow, GroupName, Table
 from sammoe_pipeline.evaluation.forgetting import ForgettingRow
-from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord, case_means
+from sammoe_pipeline.evaluation.records import CaseRecord, Method, RoutingRecord, case_means
 from sammoe_pipeline.evaluation.summary import RoutingRow
-from sammoe_pipeline.evaluation.wording import signed
+from sammoe_pipeline.evaluation.wording import METHOD_NAMES, signed
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.page.canvas import legend_above, panels, plain
 from sammoe_pipeline.page.style import ACCENT, GENERAL_TASK, INK, MUTED, PALE, RULE, SPECIAL
@@ -28,7 +28,7 @@ WITH_EXPERT, WITHOUT_EXPERT = "classes with an expert", "classes without"
 def gains(rows: Sequence[ClassRow]) -> Figure:
     """Draws what each class gained or lost by the mixture over the general expert, in either configuration."""
     shown = sorted(
-        ((row, row.over_native) for row in rows if row.over_native is not None),
+        ((row, row.scored.over_native) for row in rows if row.scored.over_native is not None),
         key=lambda pair: (pair[0].task is not None, pair[1].mean),
     )
     figure, [axes] = panels(8.6, 0.9 + 0.25 * len(shown))
@@ -39,8 +39,8 @@ def gains(rows: Sequence[ClassRow]) -> Figure:
             low, high = estimate.interval
             axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.3)
         axes.plot(100 * estimate.mean, place, "o", color=colour, markersize=5)
-        if row.over_general is not None:
-            same = 100 * row.over_general.mean
+        if row.scored.over_general is not None:
+            same = 100 * row.scored.over_general.mean
             axes.plot(same, place, "o", color=colour, markersize=7.5, markerfacecolor="white", zorder=1.5)
     axes.axvline(0, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [plain(f"{_short(row.dataset)}: {row.class_name}") for row, _ in shown])
@@ -49,6 +49,67 @@ def gains(rows: Sequence[ClassRow]) -> Figure:
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     _name_groups(axes, {row.task is not None for row, _ in shown})
     return figure
+
+
+def click_curves(tables: Sequence[Table]) -> Figure:
+    """Draws mean Dice against the number of clicks, a line a method; the locator's prompt stands apart, on the left.
+
+    Args:
+        tables: one a kind of prompt.
+    """
+    shown: tuple[tuple[GroupName, str], ...] = (("special", WITH_EXPERT), ("general", WITHOUT_EXPERT))
+    groups = [(name, words) for name, words in shown if any(name in table.groups for table in tables)]
+    figure, drawn = panels(8.6 if len(groups) > 1 else 4.6, 3.6, number=len(groups))
+    clicked = sorted((table for table in tables if table.prompt == "click"), key=lambda table: table.clicks)
+    automatic = [table for table in tables if table.prompt == "automatic"]
+    ordered = [*automatic, *clicked]
+    for axes, (name, words) in zip(drawn, groups, strict=True):
+        for step, (method, colour, marker) in enumerate(_LINES):
+            # A little beside each other, so that intervals can be told apart.
+            shift = 0.06 * (step - (len(_LINES) - 1) / 2)
+            points = [
+                (place + shift, table.groups[name].scored.means["dice"][method])
+                for place, table in enumerate(ordered)
+                if name in table.groups and method in table.groups[name].scored.dice
+            ]
+            if not points:
+                continue
+            for at, estimate in points:
+                low, high = estimate.interval or (estimate.mean, estimate.mean)
+                axes.plot([at, at], [100 * low, 100 * high], color=colour, linewidth=1.1, alpha=0.7)
+            lines = [points[: len(automatic)], points[len(automatic) :]] if len(points) == len(ordered) else [points]
+            for line in filter(None, lines):
+                dice = [100 * estimate.mean for _, estimate in line]
+                axes.plot(
+                    [place for place, _ in line], dice, marker=marker, color=colour, markersize=4.5, linewidth=1.5
+                )
+        axes.set_xticks(range(len(ordered)), ["locator" if t.prompt == "automatic" else str(t.clicks) for t in ordered])
+        axes.set_title(words[0].upper() + words[1:], size=9, color=INK, loc="left", pad=22)
+        axes.set(xlabel="Clicks", ylabel="Mean Dice, %", ylim=(0, 100), xlim=(-0.4, len(ordered) - 0.6))
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+    _name_lines(drawn[0], [one for one in _LINES if any(one[0] in table.methods for table in tables)])
+    return figure
+
+
+_LINES: tuple[tuple[Method, str, str], ...] = (
+    ("general_native", GENERAL_TASK, "s"),
+    ("general", INK, "^"),
+    ("expert", ACCENT, "D"),
+    ("mixture", SPECIAL, "o"),
+)
+"""Method, colour and marker of each curve."""
+
+
+def _name_lines(axes: Axes, lines: Sequence[tuple[Method, str, str]]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=4.5, label=METHOD_NAMES[method])
+        for method, colour, marker in lines
+    ]
+    axes.figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5, labelcolor=INK
+    )
 
 
 def scatter(cases: Sequence[CaseRecord]) -> Figure:

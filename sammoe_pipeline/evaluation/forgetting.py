@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import fmean
 
 from sammoe_pipeline.artefacts import Record
-from sammoe_pipeline.evaluation.records import CaseRecord, ClassName, ExpertRecord
-from sammoe_pipeline.inference.routing import expert_key
+from sammoe_pipeline.evaluation.records import CaseRecord, ClassName, ExpertRecord, Method
+from sammoe_pipeline.evaluation.surface import Metric
 
+_COLUMNS: tuple[Method, ...] = ("general_native", "mixture", "oracle_by_task", "oracle_by_prompt")
 PromptedCase = tuple[str, str, str, int]
 """Dataset, case, class and seed: what several decoders were asked alike."""
 
 
 class ForgettingRow(Record):
-    """Mean Dice at one click over the classes of one task, or over those of a dataset that have none."""
+    """Mean of a score at one click over the classes of one task, or over those of a dataset that have none."""
 
+    metric: Metric
     dataset: str
     task: str | None
     classes: int
@@ -26,59 +28,54 @@ class ForgettingRow(Record):
     oracle_by_task: float
     """By the class's own expert, where it has one, else by the general expert: the best that knowing the task gives."""
     oracle_by_prompt: float
-    """By whoever does best, the general expert included, a case at a time: the best that any gate could choose."""
+    """By whoever has the best Dice, the general expert included, a case at a time: the best any gate could choose."""
     experts: dict[str, float]
     """By expert key: one expert for everything, as plain finetuning leaves it."""
 
 
-def forgetting_rows(cases: Sequence[CaseRecord], experts: Sequence[ExpertRecord]) -> tuple[ForgettingRow, ...]:
+def forgetting_rows(
+    cases: Sequence[CaseRecord], experts: Sequence[ExpertRecord], metric: Metric = "dice"
+) -> tuple[ForgettingRow, ...]:
     """Sets general expert, mixture, both oracles and every expert side by side, over what all of them answered.
 
     Args:
-        cases: records at one click.
+        cases: records at one click, those of the oracles included.
         experts: of the same prompts.
+        metric: which score.
     """
     answers: dict[PromptedCase, dict[str, float]] = {}
-    for case in cases:
-        if case.dice is not None:
-            answers.setdefault((case.dataset, case.case, case.class_name, case.seed), {})[case.method] = case.dice
-    by_expert: dict[PromptedCase, dict[str, float]] = {}
-    for one in experts:
-        if one.dice is not None:
-            by_expert.setdefault((one.dataset, one.case, one.class_name, one.seed), {})[one.expert] = one.dice
-    task_of: dict[ClassName, str | None] = {(one.dataset, one.class_name): one.task for one in experts}
+    records: list[CaseRecord | ExpertRecord] = [*cases, *experts]
+    for record in records:
+        value = getattr(record.scores, metric)
+        if value is not None:
+            who = record.method if isinstance(record, CaseRecord) else record.expert
+            answers.setdefault((record.dataset, record.case, record.class_name, record.seed), {})[who] = value
     keys = sorted({one.expert for one in experts})
+    wanted = {*_COLUMNS, *keys}
     of_class: dict[ClassName, list[dict[str, float]]] = {}
-    for prompt, found in answers.items():
-        each = by_expert.get(prompt, {})
-        if {"general_native", "mixture"} <= found.keys() and each.keys() == set(keys):
-            dataset, _, class_name, _ = prompt
-            own = task_of[dataset, class_name]
-            columns = {
-                "general": found["general_native"],
-                "mixture": found["mixture"],
-                "oracle_by_task": found["general_native"] if own is None else each[expert_key(dataset, own)],
-                "oracle_by_prompt": max(found["general_native"], *each.values()),
-                **each,
-            }
-            of_class.setdefault((dataset, class_name), []).append(columns)
-    means = {name: _mean(prompts) for name, prompts in of_class.items()}
+    for (dataset, _, class_name, _), found in answers.items():
+        if wanted <= found.keys():
+            of_class.setdefault((dataset, class_name), []).append(found)
+    task_of = {(one.dataset, one.class_name): one.task for one in experts}
     groups: dict[tuple[str, str | None], list[dict[str, float]]] = {}
-    for name, columns in means.items():
-        groups.setdefault((name[0], task_of[name]), []).append(columns)
+    for name, prompts in of_class.items():
+        groups.setdefault((name[0], task_of[name]), []).append(_mean(prompts, wanted))
     return tuple(
-        _row(dataset, task, groups[dataset, task], keys)
+        _row(metric, dataset, task, groups[dataset, task], keys)
         for dataset, task in sorted(groups, key=lambda key: (key[1] is None, key[0], key[1] or ""))
     )
 
 
-def _row(dataset: str, task: str | None, classes: Sequence[dict[str, float]], keys: Sequence[str]) -> ForgettingRow:
-    mean = _mean(classes)
+def _row(
+    metric: Metric, dataset: str, task: str | None, classes: Sequence[dict[str, float]], keys: Sequence[str]
+) -> ForgettingRow:
+    mean = _mean(classes, {*_COLUMNS, *keys})
     return ForgettingRow(
+        metric=metric,
         dataset=dataset,
         task=task,
         classes=len(classes),
-        general=mean["general"],
+        general=mean["general_native"],
         mixture=mean["mixture"],
         oracle_by_task=mean["oracle_by_task"],
         oracle_by_prompt=mean["oracle_by_prompt"],
@@ -86,5 +83,5 @@ def _row(dataset: str, task: str | None, classes: Sequence[dict[str, float]], ke
     )
 
 
-def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: fmean(row[name] for row in rows) for name in rows[0]}
+def _mean(rows: Sequence[dict[str, float]], names: Collection[str]) -> dict[str, float]:
+    return {name: fmean(row[name] for row in rows) for name in names}

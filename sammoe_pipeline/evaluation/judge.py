@@ -6,13 +6,11 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from sammoe_pipeline.artefacts import provenance
 from sammoe_pipeline.errors import DatasetFaultsError, UsageError, did_you_mean
 from sammoe_pipeline.evaluation.judgement import Judgement, Scores, Tool, summarise, write_cases
-from sammoe_pipeline.evaluation.label_maps import CaseJob, Classes, score_case
-from sammoe_pipeline.image_io import FILE_ENDINGS, file_ending, read_header
+from sammoe_pipeline.evaluation.label_maps import CaseJob, Classes, score_case, voxel_edge
+from sammoe_pipeline.image_io import FILE_ENDINGS, file_ending
 from sammoe_pipeline.parallel import run_jobs
 from sammoe_pipeline.paths import CASES_CSV, SUMMARY_JSON
 from sammoe_pipeline.verify import CaseFiles, find_faults
@@ -73,7 +71,7 @@ def judge(
             f"'{some}', and '{next(iter(truths))}'). Name predictions like their references."
         )
     _require_same_grids(references, {case: (truths[case], *found.values()) for case, found in files.items()})
-    usual_mm = _voxel_edge([truths[case] for case in files]) if tolerance_mm is None else tolerance_mm
+    usual_mm = voxel_edge([truths[case] for case in files]) if tolerance_mm is None else tolerance_mm
     scores = _score(
         [CaseJob(truths[case], found, classes, usual_mm, class_tolerances_mm) for case, found in files.items()],
         cases=list(files),
@@ -155,11 +153,6 @@ def _require_same_grids(references: Path, files: Mapping[str, tuple[Path, ...]])
     faults = find_faults(cases, channels=1, label_values=(), workers=1, label_voxels=False, image_voxels=False)
     if faults:
         raise DatasetFaultsError(f"Predictions do not fit the references in {references}", faults)
-
-
-def _voxel_edge(references: Iterable[Path]) -> float:
-    """Returns the edge in mm of a cube as large as a voxel, median over label maps."""
-    return float(np.median([np.prod(read_header(path).spacing_mm) ** (1 / 3) for path in references]))
 
 
 def _score(jobs: Sequence[CaseJob], *, cases: Sequence[str], tools: Sequence[str], workers: int) -> Scores:

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,28 +13,12 @@ from numpy.typing import NDArray
 from sammoe_pipeline.artefacts import Artefact, Provenance, Record
 from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.evaluation.bootstrap import Estimate, estimate_mean
-from sammoe_pipeline.evaluation.surface import BOTH_EMPTY, MaskScores
+from sammoe_pipeline.evaluation.paired import Difference, difference
+from sammoe_pipeline.evaluation.surface import BOTH_EMPTY, METRICS, MaskScores, Metric
 from sammoe_pipeline.evaluation.wording import DISCLAIMER
-
-Metric = Literal["dice", "iou", "surface_dice", "hd95_mm", "volume_error_ml"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 
 Scores = Mapping[str, Mapping[str, Mapping[str, MaskScores]]]
 """By whose predictions they are, then by case, then by class; a class that a case lacks is in neither mask."""
-
-
-class Difference(Record):
-    """How far one tool is from the first, over the masks for which both have the score.
-
-    Where the reference is empty and one tool's mask is rightly so, there is nothing to subtract from; `reference_empty`
-    counts the masks of the other.
-    """
-
-    estimate: Estimate
-    """This tool minus the first."""
-    p_value: float
-    """Of Wilcoxon's signed-rank test over cases, two-sided, not corrected for the number of tests; 1 where no case
-    differs."""
 
 
 class ToolScores(Record):
@@ -175,7 +158,7 @@ def _tool_scores(
     strata = [""] * len(own["dice"])
     means = {metric: estimate_mean(table, strata, seed=seed) for metric, table in own.items()}
     differences = {
-        metric: _difference(table - tables[first][metric][:, columns], seed)
+        metric: difference(table - tables[first][metric][:, columns], strata, seed=seed)
         for metric, table in own.items()
         if tool != first
     }
@@ -187,20 +170,3 @@ def _tool_scores(
         reference_empty=empty.count("reference"),
         both_empty=empty.count("both"),
     )
-
-
-def _difference(values: NDArray[np.float64], seed: int) -> Difference | None:
-    """Compares two tools; values (cases, classes) are NaN where one of them has no number."""
-    estimate = estimate_mean(values, [""] * len(values), seed=seed)
-    if estimate is None:
-        return None
-    measured = values[np.isfinite(values).any(axis=1)]
-    return Difference(estimate=estimate, p_value=_signed_rank(np.nanmean(measured, axis=1)))
-
-
-def _signed_rank(differences: NDArray[np.float64]) -> float:
-    """Returns the p-value of Wilcoxon's signed-rank test; cases without a difference are left out, as he does."""
-    from scipy.stats import wilcoxon
-
-    differences = differences[differences != 0]
-    return float(wilcoxon(differences).pvalue) if len(differences) else 1.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sammoe_pipeline.evaluation.bootstrap import Estimate
-from sammoe_pipeline.evaluation.judgement import Judgement, Metric, Tool, ToolScores
+from sammoe_pipeline.evaluation.judgement import Judgement, Tool, ToolScores
+from sammoe_pipeline.evaluation.surface import Metric
 from sammoe_pipeline.evaluation.wording import DISCLAIMER, NONE, change, percent
 
 _COLUMNS: dict[Metric, tuple[str, Callable[[float], str]]] = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
 from sammoe_pipeline.evaluation.surface import BOTH_EMPTY, MaskScores, diagonal, score_masks
-from sammoe_pipeline.image_io import read_volume
+from sammoe_pipeline.image_io import read_header, read_volume
 from sammoe_pipeline.raw_dataset import read_dataset_json
 
 LARGEST_LABEL = 65535
@@ -79,23 +79,33 @@ class LabelMap:
         Raises:
             UnreadableFileError: it is broken, or has values that are no labels.
         """
-        from scipy.ndimage import find_objects
-
         volume = read_volume(path)
         data = volume.data
-        if data.dtype.kind == "f":
-            if not np.array_equal(data, np.round(data)):
-                raise UnreadableFileError(
-                    f"{path} has values that are no whole numbers. Give label maps in place of probabilities or images."
-                )
-            data = data.astype(np.int64)
+        if data.dtype.kind == "f" and not np.array_equal(data, np.round(data)):
+            raise UnreadableFileError(
+                f"{path} has values that are no whole numbers. Give label maps in place of probabilities or images."
+            )
         low, high = int(data.min()), int(data.max())
         if low < 0 or high > LARGEST_LABEL:
             raise UnreadableFileError(
                 f"{path} has values from {low} to {high}, but labels go from 0 to {LARGEST_LABEL}. Renumber them."
             )
+        if data.dtype.kind == "f":
+            data = data.astype(np.uint16)
+        return cls.of(data, volume.spacing_mm)
+
+    @classmethod
+    def of(cls, data: NDArray[Any], spacing_mm: tuple[float, float, float]) -> LabelMap:
+        """Finds the box around each value in one pass.
+
+        Args:
+            data: (x, y, z), whole numbers from 0.
+            spacing_mm: between neighbouring voxels.
+        """
+        from scipy.ndimage import find_objects
+
         boxes = {value: box for value, box in enumerate(find_objects(data), start=1) if box is not None}
-        return cls(data=data, boxes=boxes, spacing_mm=volume.spacing_mm)
+        return cls(data=data, boxes=boxes, spacing_mm=spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,11 @@ def score_case(job: CaseJob) -> CaseResult:
     return result
 
 
+def voxel_edge(references: Iterable[Path]) -> float:
+    """Returns the edge in mm of a cube as large as a voxel, median over label maps."""
+    return float(np.median([np.prod(read_header(path).spacing_mm) ** (1 / 3) for path in references]))
+
+
 def _score_prediction(
     path: Path, reference: LabelMap | None, job: CaseJob, faults: list[str]
 ) -> dict[str, MaskScores] | None:
@@ -149,15 +164,36 @@ def _score_prediction(
     prediction = _read(path, job.classes, faults, of_reference=False)
     if prediction is None or reference is None:
         return None
+    classes = job.classes.among(prediction.boxes.keys() | reference.boxes.keys())
+    return score_classes(
+        prediction,
+        reference,
+        classes,
+        ignore=job.classes.ignore,
+        tolerances_mm={name: job.class_tolerances_mm.get(name, job.tolerance_mm) for name in classes},
+    )
+
+
+def score_classes(
+    prediction: LabelMap,
+    reference: LabelMap,
+    classes: Mapping[str, tuple[int, ...]],
+    *,
+    tolerances_mm: Mapping[str, float],
+    ignore: int | None = None,
+) -> dict[str, MaskScores]:
+    """Scores every class on the box around it in both maps, which lie on one grid.
+
+    Args:
+        prediction: of anyone.
+        reference: the truth.
+        classes: values by name.
+        tolerances_mm: of surface Dice, by name.
+        ignore: value of the reference where the truth is unknown.
+    """
     return {
-        name: _score(
-            prediction,
-            reference,
-            values,
-            ignore=job.classes.ignore,
-            tolerance_mm=job.class_tolerances_mm.get(name, job.tolerance_mm),
-        )
-        for name, values in job.classes.among(prediction.boxes.keys() | reference.boxes.keys()).items()
+        name: _score(prediction, reference, values, ignore=ignore, tolerance_mm=tolerances_mm[name])
+        for name, values in classes.items()
     }
 
 

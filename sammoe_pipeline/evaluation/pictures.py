@@ -1,69 +1,40 @@
-"""One case in three planes: the image, the truth, and what the general expert and the mixture made of it."""
+"""Cases in three planes: the image, and on it the truth and what the general expert and the mixture made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sammoe_pipeline.atomic import atomic_path
-from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.evaluation.wording import percent
+from sammoe_pipeline.page.canvas import plain
 from sammoe_pipeline.page.style import GENERAL_LINE, INK, MIXTURE_LINE, MUTED, TRUTH_LINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-T = TypeVar("T", bound=np.generic)
-
 RADIOLOGICAL = (
     "Radiological convention: the patient's right is on the left of axial and coronal planes, and the front is on the "
     "left of sagittal ones."
 )
 
-_PANEL_INCHES = 2.15
+_PANEL_INCHES = 2.2
 _GAP_INCHES = 0.07
-_LEFT_INCHES, _TOP_INCHES = 0.3, 0.45
+_LEGEND_INCHES, _HEADING_INCHES = 0.5, 0.3
 _MARGIN = 0.6
 """Surroundings on each side, as a share of the largest extent of what is drawn."""
 _LEAST_VOXELS = 24
 """A side of the shown cube spans at least this many of the coarsest voxels."""
+_MOST_PIXELS = 320
+"""Along a side of a plane; finer ones are thinned out."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A case to be drawn.
-
-    Attributes:
-        dataset: its dataset.
-        case: its name.
-        class_name: what is outlined.
-        caption: what there is to see, in words.
-        image: (x, y, z) in RAS+, any intensities.
-        spacing_mm: voxel size along x, y, z.
-        truth: the reference, boolean of the same shape; likewise what follows.
-        general: mask of the general expert.
-        mixture: mask of the mixture.
-    """
-
-    dataset: str
-    case: str
-    class_name: str
-    caption: str
-    image: NDArray[np.floating]
-    spacing_mm: tuple[float, float, float]
-    truth: NDArray[np.bool_]
-    general: NDArray[np.bool_]
-    mixture: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Plane:
+class _Direction:
     name: str
     normal: int
     across: int
@@ -73,163 +44,237 @@ class _Plane:
     """What lies left, right, above and below."""
 
 
-_PLANES = (
-    _Plane("Axial", normal=2, across=0, up=1, edges=("R", "L", "A", "P")),
-    _Plane("Coronal", normal=1, across=0, up=2, edges=("R", "L", "S", "I")),
-    _Plane("Sagittal", normal=0, across=1, up=2, edges=("A", "P", "S", "I")),
+DIRECTIONS = (
+    _Direction("Axial", normal=2, across=0, up=1, edges=("R", "L", "A", "P")),
+    _Direction("Coronal", normal=1, across=0, up=2, edges=("R", "L", "S", "I")),
+    _Direction("Sagittal", normal=0, across=1, up=2, edges=("A", "P", "S", "I")),
 )
 
 
-def write_picture_png(path: Path, picture: Picture) -> None:
-    """Draws a case and writes it atomically as PNG.
+@dataclass(frozen=True)
+class Plane:
+    """A cut through a case, as it is drawn.
+
+    Attributes:
+        image: grey levels (rows, columns).
+        truth: the reference, of the same shape; likewise what follows.
+        general: mask of the general expert.
+        mixture: mask of the mixture.
+        pixel_mm: height and width of a pixel.
+    """
+
+    image: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
+    general: NDArray[np.bool_]
+    mixture: NDArray[np.bool_]
+    pixel_mm: tuple[float, float]
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Height and width."""
+        rows, columns = self.image.shape
+        return rows * self.pixel_mm[0], columns * self.pixel_mm[1]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One class of one case, to be drawn.
+
+    Attributes:
+        dataset: of the case.
+        case: its name.
+        class_name: what is outlined.
+        general_dice: of the general expert's mask.
+        mixture_dice: of the mixture's.
+        planes: in the order of `DIRECTIONS`.
+    """
+
+    dataset: str
+    case: str
+    class_name: str
+    general_dice: float | None
+    mixture_dice: float | None
+    planes: tuple[Plane, ...]
+
+
+def take_planes(
+    image: NDArray[Any],
+    spacing_mm: Sequence[float],
+    *,
+    truth: NDArray[np.bool_],
+    general: NDArray[np.bool_],
+    mixture: NDArray[np.bool_],
+) -> tuple[Plane, ...]:
+    """Cuts a case through the truth's voxel nearest to its centre of mass, so little is kept of it.
 
     Args:
-        path: ends in `.png`.
-        picture: what to draw.
+        image: (x, y, z) in RAS+, any intensities.
+        spacing_mm: voxel size along x, y, z.
+        truth: the reference, of the same shape; likewise the masks.
+        general: the general expert's mask.
+        mixture: the mixture's.
+
+    Returns:
+        The surroundings of all masks, in the order of `DIRECTIONS`.
     """
-    figure = draw_picture(picture)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    spacing = np.array(spacing_mm, dtype=np.float64)
+    at = centre_voxel([truth, mixture, general], spacing)
+    box = _box_around(truth | general | mixture, at, spacing)
+    at = at - [side.start for side in box]
+    volumes = [np.asarray(volume[box]) for volume in (image, truth, general, mixture)]
+    cuts = [[_cut(volume, at, direction) for volume in volumes] for direction in DIRECTIONS]
+    shown = np.concatenate([grey.astype(np.float64).ravel() for grey, *_ in cuts])
+    low, high = np.percentile(shown[np.isfinite(shown)], [1, 99.5]) if np.isfinite(shown).any() else (0.0, 1.0)
+    planes = []
+    for direction, (grey, *masks) in zip(DIRECTIONS, cuts, strict=True):
+        step = -(-max(grey.shape) // _MOST_PIXELS)
+        levels = np.clip((np.nan_to_num(grey.astype(np.float64)) - low) / max(high - low, 1e-9), 0, 1)
+        thin_truth, thin_general, thin_mixture = (mask[::step, ::step] for mask in masks)
+        planes.append(
+            Plane(
+                image=(levels[::step, ::step] * 255).round().astype(np.uint8),
+                truth=thin_truth,
+                general=thin_general,
+                mixture=thin_mixture,
+                pixel_mm=(float(spacing[direction.up]) * step, float(spacing[direction.across]) * step),
+            )
+        )
+    return tuple(planes)
 
 
-def draw_picture(picture: Picture) -> Figure:
-    """Draws a case: a row a plane, through the truth's voxel nearest to its centre of mass; a column a mask.
+def centre_voxel(masks: Sequence[NDArray[np.bool_]], spacing_mm: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns the voxel that the planes go through.
 
-    All panels have one scale in mm. The planes show the surroundings of all three masks, in radiological convention.
+    That is the voxel of the first mask nearest to its centre of mass, so that a curved or paired structure is met by
+    all planes; where that mask is empty, of the next; where all are, the middle of the image.
+    """
+    for mask in masks:
+        voxels = np.argwhere(mask)
+        if len(voxels):
+            distance = (((voxels - voxels.mean(axis=0)) * spacing_mm) ** 2).sum(axis=1)
+            return np.asarray(voxels[distance.argmin()])
+    return np.array(masks[0].shape, dtype=np.int64) // 2
+
+
+def best_median_worst(pictures: Sequence[Picture]) -> list[tuple[str, Picture]]:
+    """Chooses the cases of one class to show, by Dice of the mixture, the worst last; each once where there are few."""
+    ordered = sorted(pictures, key=lambda one: (-(one.mixture_dice or 0.0), one.case))
+    places = {"Best": 0, "Worst": len(ordered) - 1, "Median": len(ordered) // 2}
+    chosen: dict[int, str] = {}
+    for words, place in places.items():
+        chosen.setdefault(place, words)
+    return [(words, ordered[place]) for place, words in sorted(chosen.items())]
+
+
+def draw_pictures(pictures: Sequence[tuple[str, Picture]]) -> Figure:
+    """Draws cases under each other: the bare axial plane, then three planes with outlines, in radiological convention.
+
+    Args:
+        pictures: at least one, with the word that its heading begins with.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    view = _view_of(picture)
-    size_mm = np.array(view.image.shape) * view.spacing_mm
-    scale = _PANEL_INCHES / max(size_mm)
-    wide = max(size_mm[plane.across] for plane in _PLANES) * scale
-    width = _LEFT_INCHES + 4 * (wide + _GAP_INCHES)
-    height = _TOP_INCHES + sum(size_mm[plane.up] * scale + _GAP_INCHES for plane in _PLANES)
-    lefts = [_LEFT_INCHES + column * (wide + _GAP_INCHES) for column in range(4)]
-
+    columns = 1 + len(DIRECTIONS)
+    heights = [max(plane.size_mm[0] for plane in one.planes) * _scale(one) for _, one in pictures]
+    width = columns * _PANEL_INCHES + (columns - 1) * _GAP_INCHES
+    height = _LEGEND_INCHES + sum(heights) + len(pictures) * _HEADING_INCHES
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    for left, (title, under) in zip(lefts, _headings(picture), strict=True):
-        middle = (left + wide / 2) / width
-        figure.text(middle, 1 - 0.19 / height, title, ha="center", va="center", size=9.5, weight="bold", color=INK)
-        figure.text(middle, 1 - 0.36 / height, under, ha="center", va="center", size=8, color=MUTED)
-    top = _TOP_INCHES
-    for plane in _PLANES:
-        across, tall = size_mm[plane.across] * scale, size_mm[plane.up] * scale
-        middle = 1 - (top + tall / 2) / height
-        figure.text(0.1 / width, middle, plane.name, rotation=90, va="center", size=8, color=MUTED)
-        panels = [
-            figure.add_axes(
-                ((left + (wide - across) / 2) / width, 1 - (top + tall) / height, across / width, tall / height)
-            )
-            for left in lefts
-        ]
-        _draw_plane(panels, view, plane)
-        top += tall + _GAP_INCHES
+    _add_legend(figure, height)
+    top = _LEGEND_INCHES
+    for (words, picture), tall in zip(pictures, heights, strict=True):
+        figure.text(0, 1 - (top + 0.17) / height, f"{words}: {plain(picture.case)}", size=9, weight="bold", color=INK)
+        said = f"Dice of the general expert {percent(picture.general_dice)}, of the mixture "
+        figure.text(1, 1 - (top + 0.17) / height, said + percent(picture.mixture_dice), size=9, color=MUTED, ha="right")
+        top += _HEADING_INCHES
+        shown = ((DIRECTIONS[0], picture.planes[0], False), *((d, p, True) for d, p in _pairs(picture)))
+        for column, (direction, plane, outlined) in enumerate(shown):
+            up, across = (side * _scale(picture) for side in plane.size_mm)
+            left = column * (_PANEL_INCHES + _GAP_INCHES) + (_PANEL_INCHES - across) / 2
+            place = (left / width, 1 - (top + (tall + up) / 2) / height, across / width, up / height)
+            _draw_plane(figure.add_axes(place), direction, plane, outlined=outlined)
+        top += tall
     return figure
 
 
-def _headings(picture: Picture) -> list[tuple[str, str]]:
-    """Returns title and subtitle of each column."""
-    return [
-        ("Image", ""),
-        ("Truth", ""),
-        ("General expert", f"Dice {percent(dice(picture.general, picture.truth))} %"),
-        ("Mixture", f"Dice {percent(dice(picture.mixture, picture.truth))} %"),
-    ]
+def _pairs(picture: Picture) -> list[tuple[_Direction, Plane]]:
+    return list(zip(DIRECTIONS, picture.planes, strict=True))
 
 
-def _draw_plane(panels: Sequence[Axes], view: _View, plane: _Plane) -> None:
-    """Fills a row: the image alone, then with each mask."""
-    image, truth = view.slice(view.image, plane), view.slice(view.truth, plane)
-    rows, columns = image.shape
-    low, high = view.grey
-    aspect = view.spacing_mm[plane.up] / view.spacing_mm[plane.across]
-    for axes in panels:
-        axes.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="bilinear")
-        axes.set_axis_off()
-    bare, of_truth, of_general, of_mixture = panels
-    _name_edges(bare, plane.edges)
-    _draw_ruler(bare, columns * view.spacing_mm[plane.across])
-    _outline(of_truth, truth, TRUTH_LINE)
-    for axes, mask, colour in ((of_general, view.general, GENERAL_LINE), (of_mixture, view.mixture, MIXTURE_LINE)):
-        _outline(axes, truth, TRUTH_LINE, width=0.8, style="dotted")
-        _outline(axes, view.slice(mask, plane), colour)
-    for axes in panels:
-        axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+def _scale(picture: Picture) -> float:
+    """Returns inches a mm, one for all planes of a case."""
+    return _PANEL_INCHES / max(side for plane in picture.planes for side in plane.size_mm)
 
 
-def centre_voxel(picture: Picture) -> NDArray[np.int64]:
-    """Returns the voxel that the planes go through.
-
-    That is the voxel of the truth nearest to its centre of mass, so that a curved or paired structure is met by all
-    planes; where the truth is empty, of the mixture's mask, then of the general one's, then the middle of the image.
-    """
-    for mask in (picture.truth, picture.mixture, picture.general):
-        voxels = np.argwhere(mask)
-        if len(voxels):
-            distance = (((voxels - voxels.mean(axis=0)) * picture.spacing_mm) ** 2).sum(axis=1)
-            return np.asarray(voxels[distance.argmin()])
-    return np.array(picture.image.shape, dtype=np.int64) // 2
+def _cut(volume: NDArray[Any], at: NDArray[np.int64], direction: _Direction) -> NDArray[Any]:
+    """Returns a plane as rows from top to bottom; of each RAS axis the highest index comes first."""
+    return np.asarray(np.take(volume, at[direction.normal], axis=direction.normal)[::-1, ::-1].T)
 
 
-@dataclass(frozen=True)
-class _View:
-    """The part of a picture that is shown, (x, y, z)."""
+def _box_around(
+    masks: NDArray[np.bool_], centre: NDArray[np.int64], spacing: NDArray[np.float64]
+) -> tuple[slice, slice, slice]:
+    """Returns a cube, in mm, around all masks; it ends where the image does."""
+    from scipy.ndimage import find_objects
 
-    image: NDArray[np.floating]
-    truth: NDArray[np.bool_]
-    general: NDArray[np.bool_]
-    mixture: NDArray[np.bool_]
-    spacing_mm: tuple[float, float, float]
-    at: NDArray[np.int64]
-    """Voxel that the planes go through."""
-
-    def slice(self, volume: NDArray[T], plane: _Plane) -> NDArray[T]:
-        """Returns a plane as rows from top to bottom; of each RAS axis the highest index comes first."""
-        return np.asarray(np.take(volume, self.at[plane.normal], axis=plane.normal)[::-1, ::-1].T)
-
-    @property
-    def grey(self) -> tuple[float, float]:
-        """Intensities shown as black and white: percentiles over the three planes."""
-        shown = np.concatenate([self.slice(self.image, plane).ravel() for plane in _PLANES])
-        low, high = np.percentile(shown, [1, 99.5])
-        return float(low), float(high)
-
-
-def _view_of(picture: Picture) -> _View:
-    """Cuts out a cube, in mm, around all masks; it ends where the image does."""
-    spacing, centre = np.array(picture.spacing_mm), centre_voxel(picture)
-    voxels = np.vstack([np.argwhere(picture.truth | picture.general | picture.mixture), centre[None]])
-    first, last = voxels.min(axis=0), voxels.max(axis=0) + 1
+    boxes = find_objects(masks.view(np.uint8))
+    found = boxes[0] if boxes else tuple(slice(int(c), int(c) + 1) for c in centre)
+    first, last = (np.array([getattr(side, end) for side in found]) for end in ("start", "stop"))
     side_mm = max(((last - first) * spacing).max() * (1 + 2 * _MARGIN), _LEAST_VOXELS * spacing.max())
     reach = np.ceil(side_mm / 2 / spacing).astype(np.int64)
     low = np.maximum(0, (first + last) // 2 - reach)
-    box = tuple(slice(a, b) for a, b in zip(low, (first + last) // 2 + reach + 1, strict=True))
-    return _View(
-        image=picture.image[box],
-        truth=picture.truth[box],
-        general=picture.general[box],
-        mixture=picture.mixture[box],
-        spacing_mm=picture.spacing_mm,
-        at=centre - low,
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, (first + last) // 2 + reach + 1, strict=True))
+    return x, y, z
+
+
+def _add_legend(figure: Figure, height: float) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [("Truth", TRUTH_LINE), ("General expert", GENERAL_LINE), ("Mixture", MIXTURE_LINE)]
+    legend = figure.legend(
+        handles=[Line2D([], [], color=colour, linewidth=2.5, label=words) for words, colour in lines],
+        loc="upper left",
+        bbox_to_anchor=(0, 1 - 0.04 / height),
+        ncols=3,
+        frameon=True,
+        facecolor=INK,
+        edgecolor=INK,
+        fontsize=8.5,
+        borderaxespad=0.0,
     )
+    for text in legend.get_texts():
+        text.set_color("white")
 
 
-def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, *, width: float = 1.5, style: str = "solid") -> None:
+def _draw_plane(axes: Axes, direction: _Direction, plane: Plane, *, outlined: bool) -> None:
+    rows, columns = plane.image.shape
+    aspect = plane.pixel_mm[0] / plane.pixel_mm[1]
+    axes.imshow(plane.image, cmap="gray", vmin=0, vmax=255, aspect=aspect, interpolation="bilinear")
+    axes.set_axis_off()
+    if outlined:
+        _outline(axes, plane.truth, TRUTH_LINE, width=1.8)
+        _outline(axes, plane.general, GENERAL_LINE, width=1.1)
+        _outline(axes, plane.mixture, MIXTURE_LINE, width=1.4)
+    else:
+        _draw_ruler(axes, plane.size_mm[1])
+    _name_edges(axes, direction)
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+
+
+def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, *, width: float) -> None:
     if not mask.any():
         return
     # A ring of background closes outlines that reach the border of the picture.
     padded = np.pad(mask.astype(float), 1)
     rows, columns = np.arange(padded.shape[0]) - 1, np.arange(padded.shape[1]) - 1
-    axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)
+    axes.contour(columns, rows, padded, levels=[0.5], colors=[colour], linewidths=width)
 
 
-def _name_edges(axes: Axes, edges: Sequence[str]) -> None:
+def _name_edges(axes: Axes, direction: _Direction) -> None:
     places = ((0.03, 0.5, "left", "center"), (0.97, 0.5, "right", "center"), (0.5, 0.98, "center", "top"))
-    for letter, (x, y, ha, va) in zip(edges, (*places, (0.5, 0.02, "center", "bottom")), strict=True):
-        axes.text(x, y, letter, ha=ha, va=va, size=7.5, transform=axes.transAxes, **_legible())
+    for letter, (x, y, ha, va) in zip(direction.edges, (*places, (0.5, 0.02, "center", "bottom")), strict=True):
+        axes.text(x, y, letter, ha=ha, va=va, size=7, transform=axes.transAxes, **_legible())
 
 
 def _draw_ruler(axes: Axes, width_mm: float) -> None:

@@ -14,19 +14,20 @@ from pydantic import Field, ValidationError
 from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.atomic import write_text
 from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.evaluation.surface import MaskScores, Metric
 
-Method = Literal["general_native", "general", "expert", "mixture"]
+Method = Literal["general_native", "general", "expert", "mixture", "oracle_by_task", "oracle_by_prompt"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """The foundation in its native configuration; the same in the task's configuration; the class's own expert; the
-mixture, whose gate chooses."""
+mixture, whose gate chooses; and what a gate could reach at best: whoever is right for the task, whoever does best."""
 
 Prompt = Literal["click", "automatic"]
 """Clicks simulated from the reference, or what the locator found."""
 
 Name = Annotated[str, Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 _CONFIDENCE = "confidence "
+_SCORES = "scores"
 
 R = TypeVar("R", bound=Record)
 
@@ -46,11 +47,17 @@ class CaseRecord(Record):
     prompt: Prompt
     clicks: int
     seed: int
-    dice: Share | None
-    """On the original grid; None where both the reference and the mask are empty."""
     seen_by_foundation: bool
     """Whether the foundation was trained on the dataset."""
     seconds: float
+    """From the prompt to the mask. Whoever looks at a window first pays for its embedding."""
+    scores: MaskScores
+    """On the original grid."""
+
+    @property
+    def dice(self) -> float | None:
+        """None where both the reference and the mask are empty."""
+        return self.scores.dice
 
 
 class RoutingRecord(Record):
@@ -80,38 +87,48 @@ class ExpertRecord(Record):
     seed: int
     expert: Name
     """Key of the expert that answered."""
-    dice: Share | None
-    """On the original grid; None where both the reference and the mask are empty."""
+    configuration: Name
+    """The expert's."""
+    seconds: float
+    scores: MaskScores
+    """On the original grid."""
+
+    @property
+    def dice(self) -> float | None:
+        """None where both the reference and the mask are empty."""
+        return self.scores.dice
 
 
 ClassName = tuple[str, str]
 """Dataset and class."""
 
 
-def case_means(cases: Iterable[CaseRecord]) -> dict[ClassName, dict[str, dict[Method, float]]]:
-    """Averages Dice over the seeds and targets of a case, so that each case counts once however often it was asked.
+def case_means(cases: Iterable[CaseRecord], metric: Metric = "dice") -> dict[ClassName, dict[str, dict[Method, float]]]:
+    """Averages a score over the seeds of a case, so that each case counts once however often it was asked.
 
     Args:
         cases: records of one kind of prompt.
+        metric: which score.
 
     Returns:
-        By class, then by case, the mean Dice of each method; without methods that have no number there, since reference
+        By class, then by case, the mean of each method; without methods that have no number there, since reference
         and answers are all empty.
     """
     collected: dict[ClassName, dict[str, dict[Method, list[float]]]] = {}
     for record in cases:
         methods = collected.setdefault((record.dataset, record.class_name), {}).setdefault(record.case, {})
-        if record.dice is not None:
-            methods.setdefault(record.method, []).append(record.dice)
+        value = getattr(record.scores, metric)
+        if value is not None:
+            methods.setdefault(record.method, []).append(value)
     return {
-        name: {case: {method: fmean(dice) for method, dice in found.items()} for case, found in by_case.items()}
+        name: {case: {method: fmean(values) for method, values in found.items()} for case, found in by_case.items()}
         for name, by_case in collected.items()
     }
 
 
 def write_cases(path: Path, cases: Sequence[CaseRecord]) -> None:
     """Writes `cases.csv` atomically: a line a record, an empty cell for None."""
-    _write(path, list(CaseRecord.model_fields), [record.model_dump() for record in cases])
+    _write(path, _columns(CaseRecord), [_flat(record) for record in cases])
 
 
 def read_cases(path: Path) -> list[CaseRecord]:
@@ -120,8 +137,12 @@ def read_cases(path: Path) -> list[CaseRecord]:
     Raises:
         ArtefactError: the file is missing, has other columns, or a cell that does not fit its column.
     """
-    columns = list(CaseRecord.model_fields)
-    return [_parse(CaseRecord, row, path, number) for number, row in _read(path, columns)]
+    records = []
+    for number, row in _read(path, _columns(CaseRecord)):
+        fields: dict[str, object] = {name: cell for name, cell in row.items() if name not in MaskScores.model_fields}
+        scores = {name: row[name] for name in MaskScores.model_fields}
+        records.append(_parse(CaseRecord, fields | {_SCORES: scores}, path, number))
+    return records
 
 
 def write_routing(path: Path, routing: Sequence[RoutingRecord]) -> None:
@@ -156,7 +177,16 @@ def read_routing(path: Path) -> list[RoutingRecord]:
 
 def write_experts(path: Path, experts: Sequence[ExpertRecord]) -> None:
     """Writes `experts.csv` atomically: a line an answer of an expert alone, an empty cell for None."""
-    _write(path, list(ExpertRecord.model_fields), [record.model_dump() for record in experts])
+    _write(path, _columns(ExpertRecord), [_flat(record) for record in experts])
+
+
+def _columns(model: type[Record]) -> list[str]:
+    """Returns the fields of a record with scores, each score in a column of its own."""
+    return [*(name for name in model.model_fields if name != _SCORES), *MaskScores.model_fields]
+
+
+def _flat(record: CaseRecord | ExpertRecord) -> dict[str, object]:
+    return record.model_dump(exclude={_SCORES}) | record.scores.model_dump()
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

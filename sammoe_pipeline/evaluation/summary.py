@@ -6,25 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from sammoe_pipeline.artefacts import Artefact, FoundationCard, MixtureCard, Provenance, Record
-from sammoe_pipeline.evaluation.comparison import ClassRow, Group, Table, compare
+from sammoe_pipeline.evaluation.comparison import Scored, Table, compare
 from sammoe_pipeline.evaluation.forgetting import ForgettingRow, forgetting_rows
-from sammoe_pipeline.evaluation.records import METHODS, CaseRecord, ExpertRecord, RoutingRecord, case_means
-from sammoe_pipeline.evaluation.wording import (
-    DISCLAIMER,
-    FORGETTING_NAMES,
-    GAIN_NAMES,
-    GROUP_NAMES,
-    METHOD_NAMES,
-    NONE,
-    change,
-    footnotes,
-    forgetting_numbers,
-    percent,
-    prompt_words,
-    seed_words,
-)
+from sammoe_pipeline.evaluation.records import CaseRecord, ClassName, ExpertRecord, RoutingRecord, case_means
+from sammoe_pipeline.evaluation.surface import METRICS, Metric
+from sammoe_pipeline.evaluation.wording import DISCLAIMER
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.paths import GT_SEGMENTATIONS
+
+_NNUNET_NAMES: dict[Metric, str] = {"dice": "Dice", "iou": "IoU"}
 
 
 class RoutingRow(Record):
@@ -37,18 +27,29 @@ class RoutingRow(Record):
 
 
 class CaseMetrics(Record):
-    """Dice of the mixture in one case, shaped as nnU-Net does it."""
+    """Scores of the mixture in one case, shaped as nnU-Net does it."""
 
     reference_file: str
     """Relative to `sammoe_preprocessed`."""
     metrics: dict[str, dict[str, float | None]]
 
 
+class Resources(Record):
+    """What an evaluation took."""
+
+    seconds_per_case: float
+    """Median, all prompts and methods of a case together, several cases side by side."""
+    memory_mb: float | None
+    """Most that the process held, the network and Python included."""
+    gpu_memory_mb: float | None
+    """Most that was allocated on the card, where there was one."""
+
+
 class EvaluationSummary(Artefact):
     """`summary.json`: what an evaluation found. Dice runs from 0 to 1.
 
     `metric_per_case`, `mean` and `foreground_mean` are the mixture's in the first table, laid out like the summary of
-    nnU-Net, with `DATASET/CLASS` for a label and null where nnU-Net has NaN.
+    nnU-Net: `Dice` and `IoU`, and the other scores beside them; `DATASET/CLASS` for a label, null where it has NaN.
     """
 
     note: str = DISCLAIMER
@@ -65,9 +66,14 @@ class EvaluationSummary(Artefact):
     """One a kind of prompt: clicks first, fewest first."""
     routing: tuple[RoutingRow, ...]
     forgetting: tuple[ForgettingRow, ...] = ()
-    """What each expert alone does to everybody's classes at one click, and both oracles; empty where not asked for."""
+    """What each expert alone does to everybody's classes at one click, and both oracles, score by score; empty where
+    not asked for."""
     missing_cases: tuple[str, ...]
     """Held-out cases without any answer, as `DATASET/CASE`."""
+    absent_classes: tuple[str, ...] = ()
+    """Classes that no held-out case has, as `DATASET/CLASS`; they have no row."""
+    resources: Resources | None = None
+    """What the evaluation took."""
     foreground_mean: dict[str, float | None]
     mean: dict[str, dict[str, float | None]]
     metric_per_case: tuple[CaseMetrics, ...]
@@ -83,22 +89,43 @@ def summarise(
     foundation: FoundationCard,
     held_out: Mapping[str, Sequence[str]],
     provenance: Provenance,
+    absent: Mapping[ClassName, int] | None = None,
+    tolerances_mm: Mapping[ClassName, float] | None = None,
+    resources: Resources | None = None,
 ) -> EvaluationSummary:
-    """Condenses what was measured. Folds are pooled: each case counts once, in the fold that holds it out.
+    """Condenses what was measured.
+
+    Folds are pooled as nnU-Net does it: each case counts once, in the fold that holds it out, and means are over cases
+    and not over folds.
 
     Args:
-        cases: at least one record.
+        cases: at least one record, those of the oracles included.
         routing: what the gate decided.
         experts: what every expert made of everybody's classes, if they were asked.
         mixture: what was evaluated.
         foundation: what it stands on.
         held_out: by dataset, the cases that should have been evaluated.
         provenance: of the evaluation; its seed also seeds the bootstrap.
+        absent: held-out cases that lack a class, where there are such.
+        tolerances_mm: of surface Dice, by class.
+        resources: what the evaluation took.
     """
     kinds = sorted({(record.prompt, record.clicks) for record in cases}, key=lambda kind: (kind[0] != "click", kind[1]))
     by_kind = [[record for record in cases if (record.prompt, record.clicks) == kind] for kind in kinds]
-    tables = tuple(compare(records, seed=provenance.seed) for records in by_kind)
+    tables = tuple(
+        compare(
+            records,
+            seed=provenance.seed,
+            # The locator's prompts need no truth, so that it is asked about classes that a case lacks, too.
+            absent=absent if kind[0] == "click" else None,
+            tolerances_mm=tolerances_mm,
+        )
+        for kind, records in zip(kinds, by_kind, strict=True)
+    )
     answered = {(record.dataset, record.case) for record in cases}
+    classes = {(record.dataset, record.class_name) for record in cases}
+    one_click = [record for record in cases if record.clicks == 1]
+    overall = tables[0].groups["all"].scored
     return EvaluationSummary(
         mixture=mixture.name,
         experts=tuple(expert_key(expert.dataset, expert.task) for expert in mixture.experts),
@@ -109,15 +136,17 @@ def summarise(
         folds=tuple(sorted({record.fold for record in cases})),
         tables=tables,
         routing=_routing(routing),
-        forgetting=forgetting_rows([record for record in cases if record.clicks == 1], experts) if experts else (),
+        forgetting=tuple(row for metric in METRICS if experts for row in forgetting_rows(one_click, experts, metric)),
         missing_cases=tuple(
             f"{dataset}/{case}"
             for dataset, names in held_out.items()
             for case in names
             if (dataset, case) not in answered
         ),
-        foreground_mean={"Dice": tables[0].groups["all"].dice.get("mixture")},
-        mean={row.name: {"Dice": row.dice.get("mixture")} for row in tables[0].rows},
+        absent_classes=tuple(f"{dataset}/{name}" for dataset, name in sorted((absent or {}).keys() - classes)),
+        resources=resources,
+        foreground_mean=_nnunet_means(overall),
+        mean={row.name: _nnunet_means(row.scored) for row in tables[0].rows},
         metric_per_case=_metric_per_case(by_kind[0]),
         provenance=provenance,
     )
@@ -133,66 +162,19 @@ def _routing(routing: Sequence[RoutingRecord]) -> tuple[RoutingRow, ...]:
     )
 
 
+def _nnunet_means(scored: Scored) -> dict[str, float | None]:
+    found = {metric: scored.means[metric].get("mixture") for metric in METRICS}
+    return {_NNUNET_NAMES.get(metric, metric): None if one is None else one.mean for metric, one in found.items()}
+
+
 def _metric_per_case(cases: Sequence[CaseRecord]) -> tuple[CaseMetrics, ...]:
     metrics: dict[tuple[str, str], dict[str, dict[str, float | None]]] = {}
-    for (dataset, class_name), by_case in case_means(cases).items():
-        for case, dice in by_case.items():
-            metrics.setdefault((dataset, case), {})[f"{dataset}/{class_name}"] = {"Dice": dice.get("mixture")}
+    for metric in METRICS:
+        for (dataset, class_name), by_case in case_means(cases, metric).items():
+            for case, scores in by_case.items():
+                of_case = metrics.setdefault((dataset, case), {}).setdefault(f"{dataset}/{class_name}", {})
+                of_case[_NNUNET_NAMES.get(metric, metric)] = scores.get("mixture")
     return tuple(
         CaseMetrics(reference_file=f"{dataset}/{GT_SEGMENTATIONS}/{case}.nii.gz", metrics=found)
         for (dataset, case), found in sorted(metrics.items())
     )
-
-
-def markdown_table(summary: EvaluationSummary) -> str:
-    """Renders the paper's table in Markdown, one a kind of prompt, with Dice in per cent and what the marks mean.
-
-    The means of the classes that have an expert come first, then those of the classes that have none.
-    """
-    lines = [line for table in summary.tables for line in _markdown_lines(table, summary)]
-    return "\n".join([*lines, *_forgetting_lines(summary)])
-
-
-def _forgetting_lines(summary: EvaluationSummary) -> list[str]:
-    if not summary.forgetting:
-        return []
-    keys = list(summary.forgetting[0].experts)
-    head = ["Dataset", "Task", "Classes", *FORGETTING_NAMES, *keys]
-    rows = [
-        [row.dataset, row.task or NONE, str(row.classes), *map(percent, forgetting_numbers(row))]
-        for row in summary.forgetting
-    ]
-    return [
-        "One expert for everything: Dice in %, 1 click. A column an expert, asked about everybody's classes.",
-        "",
-        *map(_markdown_row, [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *rows]),
-        "",
-    ]
-
-
-def _markdown_lines(table: Table, summary: EvaluationSummary) -> list[str]:
-    head = ["Dataset", "Class", "Expert task", "Configuration", "Cases", *METHOD_NAMES.values(), *GAIN_NAMES]
-    lines = [f"Dice in %, {prompt_words(table.prompt, table.clicks)}, {seed_words(table.seeds)}.", ""]
-    lines += [_markdown_row(head), _markdown_row(["---"] * 4 + ["---:"] * (len(head) - 4))]
-    for name, group in table.groups.items():
-        cells = _markdown_numbers(group)
-        words = f"{GROUP_NAMES[name]} ({group.classes})"
-        lines.append(_markdown_row([f"**{cell}**" if cell else "" for cell in (words, "", "", "", "", *cells)]))
-    for row in table.rows:
-        cells = _markdown_numbers(row)
-        mark = "\\*" if row.seen_by_foundation else ""
-        lines.append(
-            _markdown_row(
-                [row.dataset + mark, row.class_name, row.task or NONE, row.configuration, str(row.cases), *cells]
-            )
-        )
-    return [*lines, "", *footnotes(table, summary.missing_cases, mark="\\*"), DISCLAIMER, ""]
-
-
-def _markdown_numbers(row: ClassRow | Group) -> list[str]:
-    return [*(percent(row.dice.get(method)) for method in METHODS), change(row.over_native), change(row.over_general)]
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    """Joins cells; a bar or a line break within one would end it."""
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

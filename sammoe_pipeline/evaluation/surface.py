@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.evaluation.metrics import dice
 
+Metric = Literal["dice", "iou", "surface_dice", "hd95_mm", "volume_error_ml"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 Empty = Literal["neither", "reference", "prediction", "both"]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 _PERCENTILE = 95
 _ROUNDING = 1e-5
@@ -30,11 +34,11 @@ _MM3_PER_ML = 1000
 class MaskScores(Record):
     """How the mask of one class agrees with its reference in one case."""
 
-    dice: float | None
+    dice: Share | None
     """2 |A and B| / (|A| + |B|); None where both masks are empty, 0 where one is."""
-    iou: float | None
+    iou: Share | None
     """|A and B| / |A or B|; None where both masks are empty, 0 where one is."""
-    surface_dice: float | None
+    surface_dice: Share | None
     """Share of both surfaces that lies within the tolerance of the other; None where both masks are empty, 0 where one
     is."""
     hd95_mm: float | None
@@ -91,11 +95,16 @@ def score_masks(
         >>> score_masks(mask, mask, spacing_mm=(1, 1, 5), tolerance_mm=1, diagonal_mm=9).prediction_ml
         0.04
     """
+    from scipy.ndimage import find_objects
+
     if valid is not None:
         prediction, reference = prediction & valid, reference & valid
-    overlap = dice(prediction, reference)
-    if overlap is None:
+    boxes = find_objects((prediction | reference).view(np.uint8))
+    if not boxes:
         return BOTH_EMPTY
+    prediction, reference = prediction[boxes[0]], reference[boxes[0]]
+    overlap = dice(prediction, reference)
+    assert overlap is not None
     voxel_ml = math.prod(spacing_mm) / _MM3_PER_ML
     voxels = {"prediction": int(np.count_nonzero(prediction)), "reference": int(np.count_nonzero(reference))}
     empty: Empty = "neither"
@@ -133,11 +142,9 @@ def _surface_scores(
 ) -> tuple[float, float]:
     """Returns surface Dice and HD95 of two masks that both have voxels."""
     from monai.metrics import get_mask_edges, get_surface_distance
-    from scipy.ndimage import find_objects
 
-    box = find_objects((prediction | reference).view(np.uint8))[0]
     # MONAI's own cropping copies both masks several times over.
-    edges = get_mask_edges(prediction[box], reference[box], crop=False)
+    edges = get_mask_edges(prediction, reference, crop=False)
     there, back = (
         np.asarray(get_surface_distance(one, other, spacing=spacing_mm)) for one, other in (edges, edges[::-1])
     )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from sammoe_pipeline.evaluation.bootstrap import Estimate
-from sammoe_pipeline.evaluation.comparison import GroupName, Table
+from sammoe_pipeline.evaluation.comparison import ClassRow, GroupName, Table
 from sammoe_pipeline.evaluation.forgetting import ForgettingRow
+from sammoe_pipeline.evaluation.paired import Difference
 from sammoe_pipeline.evaluation.records import Method, Prompt
+from sammoe_pipeline.evaluation.surface import Metric
+
+if TYPE_CHECKING:
+    from sammoe_pipeline.evaluation.summary import EvaluationSummary
 
 DISCLAIMER = "For research, not a medical device."
 NONE = "\N{EN DASH}"
@@ -18,7 +24,16 @@ METHOD_NAMES: dict[Method, str] = {
     "general": "General, task's configuration",
     "expert": "Expert",
     "mixture": "Mixture",
+    "oracle_by_task": "Oracle by task",
+    "oracle_by_prompt": "Oracle by prompt",
 }
+METRIC_NAMES: dict[Metric, str] = {
+    "dice": "Dice, %",
+    "surface_dice": "Surface Dice, %",
+    "hd95_mm": "HD95, mm",
+    "volume_error_ml": "Volume error, ml",
+}
+"""Scores that tables show."""
 GAIN_NAMES = ("Gain over native", "Gain over task's configuration")
 """Of the mixture over the general expert; `over_native` and `over_general` of a row."""
 
@@ -30,6 +45,38 @@ GROUP_NAMES: dict[GroupName, str] = {
     "general": "Mean of classes without an expert",
     "all": "Mean of all classes",
 }
+
+
+def score(metric: Metric, estimate: Estimate | None) -> str:
+    """Words a mean with its interval.
+
+    >>> score("hd95_mm", Estimate(mean=3.14, interval=(2.0, 4.5), cases=9))
+    '3.1 (2.0 to 4.5)'
+    """
+    if estimate is None:
+        return NONE
+    within = (
+        "" if estimate.interval is None else f" ({' to '.join(score_number(metric, x) for x in estimate.interval)})"
+    )
+    return score_number(metric, estimate.mean) + within
+
+
+def score_number(metric: Metric, value: float) -> str:
+    """Words a score: shares in per cent, lengths in mm, volumes in ml."""
+    if metric == "volume_error_ml":
+        return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+    return f"{value:.1f}" if metric == "hd95_mm" else percent(value)
+
+
+def p_word(found: Difference | None) -> str:
+    """Words the p-value of a test.
+
+    >>> p_word(None) == NONE
+    True
+    """
+    if found is None:
+        return NONE
+    return "< 0.001" if found.p_value < 0.001 else f"{found.p_value:.2g}"
 
 
 def percent(dice: float | None) -> str:
@@ -94,28 +141,47 @@ def seed_words(seeds: Sequence[int]) -> str:
     return "one seed" if len(seeds) == 1 else f"mean over {len(seeds)} seeds"
 
 
-def footnotes(table: Table, missing_cases: Sequence[str], *, mark: str) -> list[str]:
+def footnotes(table: Table, summary: EvaluationSummary, *, mark: str) -> list[str]:
     """Returns what a reader of a table must know, one sentence or two a line.
 
     Args:
         table: the table that they belong to.
-        missing_cases: held-out cases without any answer.
+        summary: which it is part of.
         mark: sign of rows whose dataset the foundation was trained on.
     """
     notes = [
         "Gain: of the mixture over the general expert, native or in the task's configuration, in Dice points with a "
-        "95 % bootstrap interval over cases."
+        "95 % bootstrap interval over cases.",
+        "Means with 95 % bootstrap intervals over cases; folds are pooled, so that each case counts once. p: "
+        "Wilcoxon's signed-rank test over cases, two-sided, not corrected for the number of tests.",
     ]
+    tolerances = sorted({row.tolerance_mm for row in table.rows if row.tolerance_mm is not None})
+    if tolerances:
+        ends = f"{tolerances[0]:.3g}" + (f" to {tolerances[-1]:.3g}" if len(tolerances) > 1 else "")
+        notes.append(
+            f"Surface Dice: share of both surfaces within {ends} mm of the other. A mask that is empty where the "
+            "reference is not, or the reverse, counts with Dice 0 and the image's diagonal as HD95."
+        )
     if any(row.seen_by_foundation for row in table.rows):
         notes.append(f"{mark} The foundation was trained on this dataset, so its own figures are flattered there.")
-    for row in table.rows:
-        for found, words in (
-            (row.empty, "reference and mask both empty, not in the mean"),
-            (row.missing, "no answer, not in the mean"),
-        ):
-            if found:
-                counts = ", ".join(f"{METHOD_NAMES[method]} {number}" for method, number in found.items())
-                notes.append(f"{row.name}: cases with {words}: {counts}.")
-    if missing_cases:
-        notes.append(f"Held-out cases without any answer: {', '.join(missing_cases)}.")
+    counted: tuple[tuple[str, Callable[[ClassRow], dict[Method, int]]], ...] = (
+        ("Masks that are empty where the reference is not", lambda row: row.prediction_empty),
+        ("Masks where the reference is empty", lambda row: row.reference_empty),
+        ("Masks and references that are both empty, not in the mean", lambda row: row.both_empty),
+        ("Answers that are missing, not in the mean", lambda row: row.missing),
+    )
+    for words, counts in counted:
+        found = [
+            f"{row.name} ({', '.join(f'{METHOD_NAMES[method]} {number}' for method, number in counts(row).items())})"
+            for row in table.rows
+            if counts(row)
+        ]
+        if found:
+            notes.append(f"{words}, one a case and draw of clicks: {'; '.join(found)}.")
+    if lacking := [f"{row.name} {row.absent}" for row in table.rows if row.absent]:
+        notes.append(f"Held-out cases without the class, where nobody could click on it: {', '.join(lacking)}.")
+    if summary.absent_classes:
+        notes.append(f"Classes that no held-out case has: {', '.join(summary.absent_classes)}.")
+    if summary.missing_cases:
+        notes.append(f"Held-out cases without any answer: {', '.join(summary.missing_cases)}.")
     return notes

@@ -112,6 +112,8 @@ def _held_out(row: ClassRow | None, dataset: str, name: str, expert: str | None)
         dataset=dataset,
         class_name=name,
         expert=expert,
-        dice={str(method): dice for method, dice in row.dice.items()} if row else {},
+        dice={str(method): dice for method, dice in row.scored.dice.items() if not method.startswith("oracle")}
+        if row
+        else {},
         cases=row.cases if row else None,
     )

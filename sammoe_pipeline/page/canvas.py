@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PictureKind = Literal["svg", "png"]
+PictureKind = Literal["svg", "png", "jpeg"]
 
-_MIME_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
-_DPI = {"svg": 72, "png": 150}
+_MIME_TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpeg": "image/jpeg"}
+_JPEG_QUALITY = 88
+_DPI = {"svg": 72, "png": 150, "jpeg": 150}
 
 
 def panels(width: float, height: float, number: int = 1) -> tuple[Figure, list[Axes]]:
@@ -58,5 +59,6 @@ def plain(words: str) -> str:
 def data_uri(figure: Figure, *, kind: PictureKind = "svg") -> str:
     """Returns a figure as an address that holds the picture itself, so that a page needs no other file."""
     picture = io.BytesIO()
-    figure.savefig(picture, format=kind, dpi=_DPI[kind])
+    settings: dict[str, Any] = {"pil_kwargs": {"quality": _JPEG_QUALITY}} if kind == "jpeg" else {}
+    figure.savefig(picture, format=kind, dpi=_DPI[kind], **settings)
     return f"data:{_MIME_TYPES[kind]};base64,{base64.b64encode(picture.getvalue()).decode()}"

@@ -36,10 +36,8 @@ def write_page(path: Path, *, title: str, sections: Iterable[str], footer: str) 
 
 def figure_block(figure: Figure, description: str, caption: str, *, kind: PictureKind = "svg") -> str:
     """Returns a figure with its caption; `description` is for those who cannot see it. Both are plain text."""
-    return (
-        f'<figure><img src="{data_uri(figure, kind=kind)}" alt="{escape(description)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="{data_uri(figure, kind=kind)}" alt="{escape(description)}">{below}</figure>'
 
 
 def tile(label: str, value: str, detail: str) -> str:

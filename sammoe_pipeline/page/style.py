@@ -35,9 +35,10 @@ th, td {{ padding: 6px 9px; text-align: left; vertical-align: baseline; }}
 th {{ font-weight: 600; border-bottom: 1.5px solid {INK}; line-height: 1.3; vertical-align: bottom; }}
 td {{ border-bottom: 1px solid {RULE}; overflow-wrap: break-word; }}
 th.number, td.number {{ text-align: right; white-space: nowrap; }}
-th.number {{ white-space: normal; max-width: 104px; overflow-wrap: anywhere; }}
+th.number {{ white-space: normal; max-width: 112px; overflow-wrap: break-word; }}
 tr.section td {{ padding-top: 16px; color: {MUTED}; font-size: 13px; border-bottom: 1px solid {MUTED}; }}
 tr.mean td {{ font-weight: 600; background: {PALE}; }}
+h3 .detail {{ color: {MUTED}; font-size: 12px; font-weight: 400; }}
 td .detail {{ display: block; color: {MUTED}; font-size: 12px; font-weight: 400; }}
 td.mixture {{ font-weight: 600; }}
 .gain {{ color: {SPECIAL}; }} .loss {{ color: {ACCENT}; }}

@@ -8,11 +8,28 @@ from typing import Any
 import pytest
 
 from sammoe_pipeline.artefacts import Configuration, FoundationCard, MixtureCard, MixtureExpert, Provenance
+from sammoe_pipeline.evaluation.oracles import oracle_records
 from sammoe_pipeline.evaluation.records import CaseRecord, ExpertRecord, Method, RoutingRecord
 from sammoe_pipeline.evaluation.summary import EvaluationSummary, summarise
+from sammoe_pipeline.evaluation.surface import MaskScores
 
 PROVENANCE = Provenance(versions={"torch": "2.13"}, commit=None, seed=0, device="cpu", threads=1)
 HEAD, TRUNK = "Dataset001_Head", "Dataset002_Trunk"
+
+
+def scores(dice: float | None, **changed: Any) -> MaskScores:
+    """Returns the scores of a mask with this Dice, with the rest filled in."""
+    usual = {
+        "dice": dice,
+        "iou": None if dice is None else dice / (2 - dice),
+        "surface_dice": dice,
+        "hd95_mm": None if dice is None else 10 * (1 - dice),
+        "volume_error_ml": 0.0 if dice is None else 1 - dice,
+        "reference_ml": 1.0,
+        "prediction_ml": 1.0,
+        "empty": "both" if dice is None else "neither",
+    }
+    return MaskScores(**(usual | changed))
 
 
 MakeRecord = Callable[..., CaseRecord]
@@ -24,7 +41,7 @@ Summarise = Callable[..., EvaluationSummary]
 def record() -> MakeRecord:
     """Returns a function that makes a record, with most of it filled in."""
 
-    def make(method: Method, dice: float | None, **fields: Any) -> CaseRecord:
+    def make(method: Method, dice: float | None, *, empty: str | None = None, **fields: Any) -> CaseRecord:
         usual = {
             "dataset": HEAD,
             "case": "a",
@@ -38,7 +55,8 @@ def record() -> MakeRecord:
             "seen_by_foundation": False,
             "seconds": 0.5,
         }
-        return CaseRecord(method=method, dice=dice, **(usual | fields))
+        found = scores(dice) if empty is None else scores(dice, empty=empty)
+        return CaseRecord(method=method, scores=found, **(usual | fields))
 
     return make
 
@@ -73,6 +91,7 @@ def summarised() -> Summarise:
         held_out: dict[str, list[str]] | None = None,
         experts: tuple[str, ...] = ("nerve",),
         by_experts: list[ExpertRecord] | None = None,
+        absent: dict[tuple[str, str], int] | None = None,
     ) -> EvaluationSummary:
         configuration = Configuration(name="fine", spacing_mm=1.0, patch_size=48)
         mixture = MixtureCard(
@@ -110,13 +129,14 @@ def summarised() -> Summarise:
             source="made up",
         )
         return summarise(
-            cases,
+            [*cases, *oracle_records(cases, by_experts or [])],
             routing or [],
             by_experts or [],
             mixture=mixture,
             foundation=foundation,
             held_out=held_out or {},
             provenance=PROVENANCE,
+            absent=absent,
         )
 
     return run

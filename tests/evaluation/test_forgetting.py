@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 
 from sammoe_pipeline.evaluation.forgetting import forgetting_rows
+from sammoe_pipeline.evaluation.oracles import oracle_records
 from sammoe_pipeline.evaluation.records import CaseRecord, ExpertRecord, Method
+from tests.evaluation.conftest import scores
 
 TASKS = {"cord": "thin", "liver": None, "spleen": None}
 
@@ -13,23 +15,29 @@ def _case(method: Method, class_name: str, dice: float | None, **others: Any) ->
         "dataset": "D", "case": "a", "fold": 0, "configuration": "native", "prompt": "click", "clicks": 1, "seed": 0,
         "seen_by_foundation": False, "seconds": 0.1,
     }  # fmt: skip
-    return CaseRecord(method=method, class_name=class_name, task=TASKS[class_name], dice=dice, **(settings | others))
+    fields = settings | others
+    return CaseRecord(method=method, class_name=class_name, task=TASKS[class_name], scores=scores(dice), **fields)
 
 
 def _expert(expert: str, class_name: str, dice: float | None, **others: Any) -> ExpertRecord:
-    settings: dict[str, Any] = {"dataset": "D", "case": "a", "fold": 0, "seed": 0}
-    return ExpertRecord(expert=expert, class_name=class_name, task=TASKS[class_name], dice=dice, **(settings | others))
+    settings: dict[str, Any] = {
+        "dataset": "D", "case": "a", "fold": 0, "seed": 0, "configuration": "fine", "seconds": 0.1
+    }  # fmt: skip
+    fields = settings | others
+    return ExpertRecord(expert=expert, class_name=class_name, task=TASKS[class_name], scores=scores(dice), **fields)
 
 
 def _answers(class_name: str, general: float, mixture: float, thin: float, wide: float, **others: Any) -> Any:
     cases = [_case("general_native", class_name, general, **others), _case("mixture", class_name, mixture, **others)]
+    if TASKS[class_name]:
+        cases.append(_case("expert", class_name, thin, **others))
     return cases, [_expert("D/thin", class_name, thin, **others), _expert("E/wide", class_name, wide, **others)]
 
 
 def _rows(*answers: Any) -> Any:
-    return forgetting_rows(
-        [one for cases, _ in answers for one in cases], [one for _, found in answers for one in found]
-    )
+    cases = [one for cases, _ in answers for one in cases]
+    experts = [one for _, found in answers for one in found]
+    return forgetting_rows([*cases, *oracle_records(cases, experts)], experts)
 
 
 def test_each_task_has_a_row_and_classes_without_one_share_a_row() -> None:

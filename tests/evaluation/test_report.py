@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from sammoe_pipeline.artefacts import CalibrationPoint
-from sammoe_pipeline.evaluation.pictures import Picture
+from sammoe_pipeline.evaluation.markdown import markdown_table
+from sammoe_pipeline.evaluation.pictures import Picture, take_planes
 from sammoe_pipeline.evaluation.records import CaseRecord, ExpertRecord, RoutingRecord
 from sammoe_pipeline.evaluation.report import write_report
-from sammoe_pipeline.evaluation.summary import EvaluationSummary, markdown_table
+from sammoe_pipeline.evaluation.summary import EvaluationSummary
+from tests.evaluation.conftest import scores
 
 Summarise = Callable[..., EvaluationSummary]
 CALIBRATION = [
@@ -52,33 +54,31 @@ class Page(HTMLParser):
 def picture() -> Picture:
     mask = np.zeros((12, 12, 12), dtype=bool)
     mask[3:8, 3:8, 3:8] = True
+    planes = take_planes(np.zeros((12, 12, 12)), (1.0, 1.0, 1.0), truth=mask, general=mask, mixture=mask)
     return Picture(
         dataset="Dataset001_Head",
         case="a",
         class_name="nerve",
-        caption="The <i>best</i> case.",
-        image=np.zeros((12, 12, 12)),
-        spacing_mm=(1.0, 1.0, 1.0),
-        truth=mask,
-        general=mask,
-        mixture=mask,
+        general_dice=1.0,
+        mixture_dice=1.0,
+        planes=planes,
     )
 
 
 def test_it_is_one_file_that_needs_no_other(
     tmp_path: Path, cases: list[CaseRecord], routing: list[RoutingRecord], summarised: Summarise, picture: Picture
 ) -> None:
-    path = write_report(tmp_path, summarised(cases, routing), cases, routing, CALIBRATION, [picture])
+    path = write_report(tmp_path, summarised(cases, routing), cases, routing, CALIBRATION, [[picture]])
     text = path.read_text()
     page = Page(text)
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     assert page.open == []
     assert len(page.images) == 6
     for image in page.images:
-        assert re.match(r"data:image/(svg\+xml|png);base64,", image["src"] or "")
+        assert re.match(r"data:image/(svg\+xml|jpeg);base64,", image["src"] or "")
         assert image["alt"]
         content = base64.b64decode((image["src"] or "").split(",", 1)[1])
-        assert content.startswith((b"<?xml", b"\x89PNG"))
+        assert content.startswith((b"<?xml", b"\xff\xd8\xff"))
         assert not re.search(rb'href="http', content)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe"}
     assert not re.search(r"""(?:src|href)\s*=\s*["']?https?:|url\(|@import""", text)
@@ -101,13 +101,28 @@ def test_what_an_expert_alone_would_forget_is_shown_where_it_was_asked(
 ) -> None:
     asked = {(one.dataset, one.case, one.class_name, one.task) for one in cases}
     by_experts = [
-        ExpertRecord(dataset=dataset, case=case, class_name=name, task=task, fold=0, seed=0, expert=NASTY, dice=0.4321)
+        ExpertRecord(
+            dataset=dataset,
+            case=case,
+            class_name=name,
+            task=task,
+            fold=0,
+            seed=0,
+            expert=NASTY,
+            configuration="fine",
+            seconds=0.1,
+            scores=scores(0.4321),
+        )
         for dataset, case, name, task in asked
     ]
     own = [
-        one.model_copy(update={"expert": f"{one.dataset}/{one.task}", "dice": 0.6}) for one in by_experts if one.task
+        one.model_copy(update={"expert": f"{one.dataset}/{one.task}", "scores": scores(0.6)})
+        for one in by_experts
+        if one.task
     ]
-    everywhere = [one.model_copy(update={"expert": own[0].expert, "dice": 0.1}) for one in by_experts if not one.task]
+    everywhere = [
+        one.model_copy(update={"expert": own[0].expert, "scores": scores(0.1)}) for one in by_experts if not one.task
+    ]
     summary = summarised(cases, by_experts=[*by_experts, *own, *everywhere])
     page = Page(write_report(tmp_path, summary, cases, [], [], []).read_text())
     words = " ".join(page.words)
@@ -128,11 +143,11 @@ def test_names_are_text_and_never_markup(
     fields = {"class_name": NASTY, "case": NASTY, "configuration": NASTY}
     odd = [record.model_copy(update=fields | {"dataset": NASTY}) for record in cases]
     routes = [record.model_copy(update={"dataset": NASTY, "task": NASTY, "chosen": NASTY}) for record in routing]
-    drawn = Picture(**{**vars(picture), "dataset": NASTY, "case": NASTY, "class_name": NASTY, "caption": NASTY})
+    drawn = Picture(**{**vars(picture), "dataset": NASTY, "case": NASTY, "class_name": NASTY})
     summary = summarised(odd, routes, held_out={NASTY: ["missing"]}).model_copy(
         update={"mixture": NASTY, "foundation": NASTY, "experts": (NASTY,)}
     )
-    page = Page(write_report(tmp_path, summary, odd, routes, CALIBRATION, [drawn]).read_text())
+    page = Page(write_report(tmp_path, summary, odd, routes, CALIBRATION, [[drawn]]).read_text())
     assert page.open == []
     assert not {tag for tag, _ in page.tags} & {"b", "i"}
     assert any(NASTY in words for words in page.words)
@@ -163,7 +178,9 @@ def test_each_kind_of_prompt_has_its_table(
 ) -> None:
     kinds = [("click", 1), ("click", 5), ("automatic", 0)]
     cases = [record("mixture", 0.5, prompt=prompt, clicks=clicks) for prompt, clicks in kinds]
-    words = Page(write_report(tmp_path, summarised(cases), cases, [], [], []).read_text()).words
+    page = Page(write_report(tmp_path, summarised(cases), cases, [], [], []).read_text())
+    words = page.words
+    assert [image["alt"] for image in page.images] == ["Mean Dice against the number of clicks, method by method"]
     for heading in ("Dice by class, 1 click", "Dice by class, 5 clicks", "Dice by class, prompted by the locator"):
         assert any(text.startswith(heading) for text in words)
 
@@ -172,6 +189,6 @@ def test_global_state_of_matplotlib_is_left_alone(
     tmp_path: Path, cases: list[CaseRecord], routing: list[RoutingRecord], summarised: Summarise, picture: Picture
 ) -> None:
     before, backend = dict(matplotlib.rcParams), matplotlib.get_backend(auto_select=False)
-    write_report(tmp_path, summarised(cases, routing), cases, routing, CALIBRATION, [picture])
+    write_report(tmp_path, summarised(cases, routing), cases, routing, CALIBRATION, [[picture]])
     assert dict(matplotlib.rcParams) == before
     assert matplotlib.get_backend(auto_select=False) == backend

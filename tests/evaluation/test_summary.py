@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sammoe_pipeline.evaluation.markdown import markdown_table
 from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord
-from sammoe_pipeline.evaluation.summary import EvaluationSummary, markdown_table
+from sammoe_pipeline.evaluation.summary import EvaluationSummary
 
 Summarise = Callable[..., EvaluationSummary]
 
@@ -27,14 +28,15 @@ def test_readers_of_nnunet_s_summary_find_their_keys(cases: list[CaseRecord], su
     assert content["mean"]["Dataset001_Head/nerve"]["Dice"] == pytest.approx(0.65)
     first = content["metric_per_case"][0]
     assert first["reference_file"] == "Dataset001_Head/gt_segmentations/a.nii.gz"
-    assert first["metrics"] == {"Dataset001_Head/nerve": {"Dice": 0.8}}
+    assert first["metrics"]["Dataset001_Head/nerve"]["Dice"] == 0.8
+    assert first["metrics"]["Dataset001_Head/nerve"]["IoU"] == pytest.approx(0.8 / 1.2)
     assert len(content["metric_per_case"]) == 6
 
 
 def test_an_empty_case_is_null_in_nnunet_s_keys(record: Callable[..., CaseRecord], summarised: Summarise) -> None:
     summary = summarised([record("mixture", None)])
-    assert summary.foreground_mean == {"Dice": None}
-    assert summary.metric_per_case[0].metrics == {"Dataset001_Head/nerve": {"Dice": None}}
+    assert summary.foreground_mean["Dice"] is None
+    assert summary.metric_per_case[0].metrics["Dataset001_Head/nerve"]["Dice"] is None
 
 
 def test_clicks_come_before_automatic_prompts_and_few_before_many(
@@ -102,6 +104,26 @@ def test_empty_and_missing_answers_are_said_below_the_table(
 ) -> None:
     cases = [record("general", None, case="a"), record("general", 0.5, case="b"), record("mixture", 0.5, case="b")]
     text = markdown_table(summarised(cases, held_out={"Dataset001_Head": ["a", "b", "c"]}))
-    assert "reference and mask both empty, not in the mean: General, task's configuration 1." in text
-    assert "no answer, not in the mean: Mixture 1." in text
+    nerve = "Dataset001_Head/nerve"
+    assert f"both empty, not in the mean, one a case and draw of clicks: {nerve} (General, task's config" in text
+    assert f"Answers that are missing, not in the mean, one a case and draw of clicks: {nerve} (Mixture 1)." in text
     assert "Held-out cases without any answer: Dataset001_Head/c." in text
+
+
+def test_classes_that_cases_lack_are_said(cases: list[CaseRecord], summarised: Summarise) -> None:
+    lacking = {("Dataset001_Head", "nerve"): 2, ("Dataset001_Head", "gland"): 4}
+    summary = summarised(cases, absent=lacking)
+    assert summary.absent_classes == ("Dataset001_Head/gland",)
+    text = markdown_table(summary)
+    assert "Held-out cases without the class, where nobody could click on it: Dataset001_Head/nerve 2." in text
+    assert "Classes that no held-out case has: Dataset001_Head/gland." in text
+
+
+def test_the_markdown_has_every_score_and_the_tests_of_the_means(
+    cases: list[CaseRecord], summarised: Summarise
+) -> None:
+    lines = markdown_table(summarised(cases)).splitlines()
+    [row] = [line for line in lines if line.startswith("| Mean of classes with an expert | General, native |")]
+    cells = [cell.strip() for cell in row.split("|")[3:-1]]
+    assert [cell.split(" ")[0] for cell in cells[:4]] == ["20.0", "20.0", "8.0", "0.8"]
+    assert 0 < float(cells[4]) <= 1

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from sammoe_pipeline import cli
-from sammoe_pipeline.artefacts import MixtureCard
-from sammoe_pipeline.image_io import read_volume
+from sammoe_pipeline.artefacts import MixtureCard, Splits
+from sammoe_pipeline.errors import SammoeError
+from sammoe_pipeline.image_io import Volume, read_volume, write_volume
 from tests.integration.conftest import DATASET, Workspace
 
 
@@ -68,15 +69,134 @@ def test_foundation_alone_segments_free_standing_clicks(planned: Workspace, tmp_
     assert predictions["cases"][0]["targets"][0]["chosen"] == "general"
 
 
-def test_evaluation_writes_tables_and_a_report_of_held_out_cases(trained: Workspace) -> None:
-    assert cli.evaluate([*trained.flags, *trained.model_flags, "--clicks", "0", "1", "2", "--seeds", "1"]) == 0
+@pytest.fixture(scope="module")
+def evaluation(trained: Workspace) -> Path:
+    """The folder of an evaluation with and without clicks."""
+    flags = [
+        *trained.flags,
+        *trained.model_flags,
+        "--clicks",
+        "0",
+        "1",
+        "2",
+        "--seeds",
+        "1",
+        "--tolerance",
+        "4",
+        "bar=2",
+    ]
+    assert cli.evaluate(flags) == 0
     folder = trained.results / "mixtures" / "default" / "evaluation"
-    summary = json.loads((folder / "summary.json").read_text())
+    shutil.copytree(folder, trained.root / "evaluated")
+    return trained.root / "evaluated"
+
+
+def test_evaluation_writes_tables_and_a_report_of_held_out_cases(evaluation: Path) -> None:
+    summary = json.loads((evaluation / "summary.json").read_text())
     assert summary["missing_cases"] == []
     assert {table["clicks"] for table in summary["tables"]} == {0, 1, 2}
-    lines = (folder / "cases.csv").read_text().splitlines()
+    lines = (evaluation / "cases.csv").read_text().splitlines()
     assert {line.split(",")[1] for line in lines[1:]} == {f"case_{index}" for index in range(6)}
-    assert (folder / "report.html").stat().st_size > 10_000
+    assert (evaluation / "report.html").stat().st_size > 10_000
+    assert {row["class_name"]: row["tolerance_mm"] for row in summary["tables"][0]["rows"]} == {"ball": 4, "bar": 2}
+
+
+def test_evaluation_scores_equal_those_of_the_whole_masks(trained: Workspace, evaluation: Path) -> None:
+    from sammoe_pipeline.evaluation.records import read_cases
+
+    records = read_cases(evaluation / "cases.csv")
+    raw = trained.root / "raw" / DATASET / "labelsTr"
+    for record in records:
+        voxels = int(
+            (read_volume(raw / f"{record.case}.nii.gz").data == {"ball": 1, "bar": 2}[record.class_name]).sum()
+        )
+        assert record.scores.reference_ml == pytest.approx(voxels * 0.027)
+        difference = abs(record.scores.prediction_ml - record.scores.reference_ml)
+        assert record.scores.volume_error_ml == pytest.approx(difference, abs=1e-9)
+        assert (record.scores.empty == "prediction") == (record.scores.prediction_ml == 0)
+        assert record.scores.hd95_mm is not None and record.scores.surface_dice is not None
+
+
+def test_an_interrupted_evaluation_goes_on_and_ends_alike(
+    trained: Workspace, evaluation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sammoe_pipeline.evaluation.case_run import CaseRun
+
+    folder = trained.results / "mixtures" / "default" / "evaluation"
+    shutil.rmtree(folder)
+    shutil.copytree(evaluation, folder)
+    (folder / "finished" / DATASET / "fold_1" / f"{sorted(_cases(folder, 1))[0]}.json").unlink()
+    (folder / "summary.json").unlink()
+    asked: list[str] = []
+    judge = CaseRun.judge
+
+    def watched(self: CaseRun) -> None:
+        asked.append(self.labelled.name)
+        judge(self)
+
+    monkeypatch.setattr(CaseRun, "judge", watched)
+    flags = [
+        *trained.flags,
+        *trained.model_flags,
+        "--clicks",
+        "0",
+        "1",
+        "2",
+        "--seeds",
+        "1",
+        "--tolerance",
+        "4",
+        "bar=2",
+    ]
+    assert cli.evaluate(flags) == 0
+    assert len(asked) == 1
+    before, after = (json.loads((path / "summary.json").read_text()) for path in (evaluation, folder))
+    for summary in (before, after):
+        summary.pop("resources")
+        for table in summary["tables"]:
+            table.pop("seconds")
+    assert after == before
+    asked.clear()
+
+    def interrupted(self: CaseRun) -> None:
+        raise SammoeError(f"asked {self.labelled.name}")
+
+    monkeypatch.setattr(CaseRun, "judge", interrupted)
+    assert cli.evaluate(flags) == 0
+    assert cli.evaluate([*flags, "--seeds", "2"]) == 1  # Other answers: what is finished does not count.
+    assert "asked case_" in capsys.readouterr().err
+
+
+def _cases(evaluation: Path, fold: int) -> set[str]:
+    return {path.stem for path in (evaluation / "finished" / DATASET / f"fold_{fold}").glob("*.json")}
+
+
+def test_the_locator_is_asked_about_classes_that_a_case_lacks(trained: Workspace, tmp_path: Path) -> None:
+    from sammoe_pipeline.evaluation.records import read_cases
+
+    root = tmp_path / "workspace"
+    shutil.copytree(trained.root, root)
+    workspace = Workspace(root=root, foundation=trained.foundation)
+    emptied = Splits.load(root / "preprocessed" / DATASET / "splits_final.json").folds[0].val[:2]
+    for case in emptied:
+        path = root / "preprocessed" / DATASET / "gt_segmentations" / f"{case}.nii.gz"
+        truth = read_volume(path)
+        write_volume(path, Volume(data=np.where(truth.data == 1, 0, truth.data), affine=truth.affine))
+    flags = [*workspace.flags, *workspace.model_flags, "-f", "0", "--clicks", "0", "1", "--seeds", "1"]
+    assert cli.evaluate(flags) == 0
+    folder = workspace.results / "mixtures" / "default" / "evaluation"
+    lacking = [one for one in read_cases(folder / "cases.csv") if one.case in emptied and one.class_name == "ball"]
+    assert {one.prompt for one in lacking} == {"automatic"}
+    assert {one.scores.empty for one in lacking} <= {"reference", "both"}
+    assert {one.case for one in lacking} == set(emptied)
+    summary = json.loads((folder / "summary.json").read_text())
+    [ball] = [row for row in summary["tables"][0]["rows"] if row["class_name"] == "ball"]
+    assert (ball["cases"], ball["absent"]) == (1, 2)
+
+
+def test_a_tolerance_of_no_class_is_refused(trained: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.evaluate([*trained.flags, *trained.model_flags, "--tolerance", "bal=2"]) == 1
+    assert "Did you mean 'ball'?" in capsys.readouterr().err
 
 
 def test_evaluation_asks_every_expert_about_everybody_s_classes(
@@ -88,12 +208,14 @@ def test_evaluation_asks_every_expert_about_everybody_s_classes(
     assert cli.evaluate([*flags, "--forgetting"]) == 0
     folder = trained.results / "mixtures" / "default" / "evaluation"
     summary = json.loads((folder / "summary.json").read_text())
-    for row in summary["forgetting"]:
+    for row in (row for row in summary["forgetting"] if row["metric"] == "dice"):
         assert set(row["experts"]) == set(summary["experts"])
         assert row["oracle_by_prompt"] >= max(row["general"], row["oracle_by_task"], *row["experts"].values()) - 1e-9
         of_task = [one for one in summary["tables"][0]["rows"] if one["task"] == row["task"]]
-        own = [one["dice"]["general_native" if row["task"] is None else "expert"] for one in of_task]
+        dice = [one["scored"]["means"]["dice"] for one in of_task]
+        own = [one["general_native" if row["task"] is None else "expert"]["mean"] for one in dice]
         assert row["oracle_by_task"] == pytest.approx(sum(own) / len(own))
+        assert {"oracle_by_task", "oracle_by_prompt"} <= dice[0].keys()
     assert (folder / "experts.csv").is_file()
     assert cli.evaluate(flags) == 0
     assert not (folder / "experts.csv").exists()
