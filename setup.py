@@ -15,6 +15,7 @@ COMMANDS = {
     "sammoe_foundation": "sammoe_pipeline.cli_foundation:main",
     "sammoe_experts": "sammoe_pipeline.cli_experts:main",
     "sammoe_demo": "sammoe_pipeline.demo:main",
+    "sammoe_experiment": "sammoe_pipeline.experiment:main",
 }
 
 setup(
@@ -32,7 +33,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["sammoe_pipeline*", "dataset_conversion*", "planning*"]),
     package_data={
-        "sammoe_pipeline": ["py.typed", "bundled_foundations/*/*"],
+        "sammoe_pipeline": ["py.typed", "bundled_foundations/*/*", "experiments/*.json"],
         "dataset_conversion": ["py.typed"],
         "planning": ["py.typed"],
     },

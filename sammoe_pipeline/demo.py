@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from sammoe_pipeline.command import run_command
-from sammoe_pipeline.errors import SammoeError
 from sammoe_pipeline.paths import (
     EVALUATION,
     IMAGES_TS,
@@ -22,6 +18,7 @@ from sammoe_pipeline.paths import (
     Results,
     dataset_folder_name,
 )
+from sammoe_pipeline.run_stages import duration, run_stage, say
 
 DATASET_ID = 901
 DATASET_NAME = "Torso"
@@ -35,16 +32,6 @@ EXPERT_THRESHOLD = 0.6
 FOUNDATION = "tiny"
 MIXTURE = "default"
 PREDICTIONS = "predictions"
-
-COMMANDS = {
-    "sammoe_convert_dataset": "dataset_conversion.cli:main",
-    "sammoe_plan_and_preprocess": "planning.cli:main",
-    "sammoe_train_expert": "sammoe_pipeline.cli:train_expert",
-    "sammoe_train_gate": "sammoe_pipeline.cli:train_gate",
-    "sammoe_predict": "sammoe_pipeline.cli:predict",
-    "sammoe_evaluate": "sammoe_pipeline.cli:evaluate",
-}
-"""Function behind each command. They run as processes of their own, so the core imports no other package."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,13 +58,13 @@ def _run(folder: Path) -> None:
     began = time.perf_counter()
     settings = {name: str(folder / name) for name in (RAW, PREPROCESSED, RESULTS)} | {DEFAULT_VARIABLE: FOUNDATION}
     for name, value in settings.items():
-        _say(f"export {name}={shlex.quote(value)}")
+        say(f"export {name}={shlex.quote(value)}")
     for stage in _stages(folder):
-        _run_stage(stage, settings)
+        run_stage(stage, settings, whole="demo")
     evaluation = Results(root=folder / RESULTS, foundation=FOUNDATION).mixture(MIXTURE) / EVALUATION
-    _say(f"\nThe table above with pictures: {evaluation / REPORT_HTML}")
-    _say(f"Label maps of scans that no stage had seen, made without prompts: {folder / PREDICTIONS}")
-    _say(f"Everything took {_duration(time.perf_counter() - began)}.")
+    say(f"\nThe table above with pictures: {evaluation / REPORT_HTML}")
+    say(f"Label maps of scans that no stage had seen, made without prompts: {folder / PREDICTIONS}")
+    say(f"Everything took {duration(time.perf_counter() - began)}.")
 
 
 def _stages(folder: Path) -> list[list[str]]:
@@ -94,32 +81,3 @@ def _stages(folder: Path) -> list[list[str]]:
         ["sammoe_predict", "-i", str(images), "-o", str(folder / PREDICTIONS), "-d", dataset],
         ["sammoe_evaluate", "--seeds", "1", "--forgetting"],
     ]
-
-
-def _run_stage(stage: list[str], settings: dict[str, str]) -> None:
-    """Runs one command in a process of its own.
-
-    Raises:
-        SammoeError: it failed.
-    """
-    began = time.perf_counter()
-    _say(f"\n$ {shlex.join(stage)}")
-    module, function = COMMANDS[stage[0]].split(":")
-    code = f"import sys; from {module} import {function}; sys.exit({function}())"
-    done = subprocess.run([sys.executable, "-c", code, *stage[1:]], env={**os.environ, **settings}, check=False)
-    if done.returncode:
-        raise SammoeError(
-            f"the demo stopped at this command, which ended with exit code {done.returncode}: {shlex.join(stage)}. "
-            f"It says why above. Run the demo again to go on from here."
-        )
-    _say(f"({_duration(time.perf_counter() - began)})")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _say(text: str) -> None:
-    """Prints at once, so that lines stay in order with those of the commands."""
-    print(text, flush=True)

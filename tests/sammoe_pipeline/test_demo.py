@@ -10,6 +10,7 @@ import pytest
 
 from sammoe_pipeline import demo
 from sammoe_pipeline.errors import SammoeError
+from sammoe_pipeline.run_stages import run_stage
 
 
 @pytest.fixture
@@ -52,4 +53,4 @@ def test_stages_work_in_the_demo_folder_alone(
 
 def test_a_failing_process_is_noticed() -> None:
     with pytest.raises(SammoeError, match="exit code 1: sammoe_convert_dataset nonsense"):
-        demo._run_stage(["sammoe_convert_dataset", "nonsense"], {})
+        run_stage(["sammoe_convert_dataset", "nonsense"], {}, whole="demo")
