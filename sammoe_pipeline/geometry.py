@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Shape = tuple[int, int, int]
+Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""First and last voxel of a box along each axis."""
 
 
 @dataclass(frozen=True)

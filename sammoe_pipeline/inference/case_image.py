@@ -11,7 +11,7 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.errors import SammoeError
-from sammoe_pipeline.geometry import Orientation, Shape, to_grid
+from sammoe_pipeline.geometry import Bounds, Orientation, Shape, to_grid
 from sammoe_pipeline.image_io import Volume
 from sammoe_pipeline.preprocessing import to_configuration
 
@@ -74,6 +74,11 @@ class CaseImage:
         x, y, z = self.in_configuration(configuration).shape
         at = to_grid(np.array([click.position]), self.shape, (x, y, z))[0]
         return Click(position=(float(at[0]), float(at[1]), float(at[2])), positive=click.positive)
+
+    def bounds_in_configuration(self, bounds: Bounds, configuration: Configuration) -> Bounds:
+        """Maps bounds from canonical voxels into the configuration's voxels."""
+        low, high = (self.click_in_configuration(Click(position=corner), configuration).position for corner in bounds)
+        return low, high
 
     def click_from_configuration(self, click: Click, configuration: Configuration) -> Click:
         """Undoes `click_in_configuration`."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.geometry import Bounds
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.recent import Recent
@@ -13,6 +14,8 @@ from sammoe_pipeline.inference.segment import Answer, segment
 from sammoe_pipeline.model import MaskDecoder, SamMed3D, at_patch_size
 
 _KEPT_ANSWERS = 16
+
+_Question = tuple[Configuration, tuple[Click, ...], tuple[MaskDecoder | None, ...], Bounds | None]
 
 
 class EncodedCase:
@@ -22,16 +25,16 @@ class EncodedCase:
         image: the case.
         model: the foundation.
         normalisation: of windows.
+        sparing: see `EncodedImage`.
     """
 
-    def __init__(self, image: CaseImage, *, model: SamMed3D, normalisation: str) -> None:
+    def __init__(self, image: CaseImage, *, model: SamMed3D, normalisation: str, sparing: bool = False) -> None:
         self.image = image
         self._model = model
         self._normalisation = normalisation
+        self._sparing = sparing
         self._encoded: dict[tuple[float, int, int], EncodedImage] = {}
-        self._answers = Recent[tuple[Configuration, tuple[Click, ...], tuple[MaskDecoder | None, ...]], Answer](
-            _KEPT_ANSWERS
-        )
+        self._answers = Recent[_Question, Answer](_KEPT_ANSWERS)
 
     def at(self, configuration: Configuration) -> EncodedImage:
         """Returns the case in a configuration."""
@@ -41,6 +44,7 @@ class EncodedCase:
                 self.image.in_configuration(configuration),
                 model=at_patch_size(self._model, configuration.patch_size),
                 normalisation=self._normalisation,
+                sparing=self._sparing,
             )
         return self._encoded[key]
 
@@ -49,11 +53,21 @@ class EncodedCase:
         clicks: Sequence[Click],
         configuration: Configuration,
         decoders: Sequence[MaskDecoder | None] = (None,),
+        *,
+        within: Bounds | None = None,
     ) -> Answer:
-        """Segments what clicks (in canonical voxels) point at; the answer lies on the canonical grid of the image."""
+        """Segments what clicks point at; the answer lies on the canonical grid of the image.
+
+        Args:
+            clicks: in canonical voxels.
+            configuration: in which the network looks.
+            decoders: that answer; see `segment`.
+            within: in canonical voxels; the mask is not followed out of there.
+        """
 
         def make() -> Answer:
             local = [self.image.click_in_configuration(click, configuration) for click in clicks]
-            return segment(self.at(configuration), local, decoders).on(self.image.shape)
+            bounds = None if within is None else self.image.bounds_in_configuration(within, configuration)
+            return segment(self.at(configuration), local, decoders, within=bounds).on(self.image.shape)
 
-        return self._answers.get((configuration, tuple(clicks), tuple(decoders)), make)
+        return self._answers.get((configuration, tuple(clicks), tuple(decoders), within), make)

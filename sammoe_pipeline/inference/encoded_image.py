@@ -17,6 +17,7 @@ from sammoe_pipeline.training.interaction import click_tensors
 
 _KEPT_EMBEDDINGS = 64
 _KEPT_LOGITS = 256
+_LOGITS_OF_A_WINDOW = 8
 _KEPT_STACKS = 4
 
 Decoders = tuple[MaskDecoder | None, ...]
@@ -29,15 +30,19 @@ class EncodedImage:
         image: (x, y, z) float32, not normalised.
         model: the foundation.
         normalisation: in `sammoe_pipeline.normalisation.NORMALISATIONS`.
+        sparing: keep the last window only, and let decoders answer one after another, where memory is short.
     """
 
-    def __init__(self, image: Tensor, *, model: SamMed3D, normalisation: str) -> None:
+    def __init__(self, image: Tensor, *, model: SamMed3D, normalisation: str, sparing: bool = False) -> None:
         self.image = image
         self.model = model
         self.size = model.patch_size
         self._normalise = NORMALISATIONS[normalisation]
-        self._embeddings = Recent[Shape, Tensor](_KEPT_EMBEDDINGS)
-        self._logits = Recent[tuple[Shape, tuple[Click, ...], Decoders], Tensor](_KEPT_LOGITS)
+        self._sparing = sparing
+        self._embeddings = Recent[Shape, Tensor](1 if sparing else _KEPT_EMBEDDINGS)
+        self._logits = Recent[tuple[Shape, tuple[Click, ...], Decoders], Tensor](
+            _LOGITS_OF_A_WINDOW if sparing else _KEPT_LOGITS
+        )
         self._stacks = Recent[Decoders, DecoderStack](_KEPT_STACKS)
 
     @property
@@ -78,7 +83,7 @@ class EncodedImage:
             Logits (E, 1, m, m, m) on the model's device, one row a decoder.
         """
 
-        if len(decoders) > 1 and not _joins(next(self.model.parameters()).device):
+        if len(decoders) > 1 and (self._sparing or not _joins(next(self.model.parameters()).device)):
             return torch.cat([self.logits(start, clicks, decoder) for decoder in decoders])
 
         def decode() -> Tensor:

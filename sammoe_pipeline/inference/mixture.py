@@ -20,6 +20,7 @@ from sammoe_pipeline.device import choose_device
 from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation, check_hash, find_foundation
+from sammoe_pipeline.geometry import Bounds
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import new_locator
@@ -221,9 +222,15 @@ class Mixture:
             self, image, affine=affine, spacing_mm=spacing_mm, dataset=self.dataset_named(dataset) if dataset else None
         )
 
-    def encode(self, image: CaseImage) -> EncodedCase:
-        """Prepares a case for prompts; windows are embedded when they are first looked at."""
-        return EncodedCase(image, model=self.model, normalisation=self.foundation.card.normalisation)
+    def encode(self, image: CaseImage, *, sparing: bool = False) -> EncodedCase:
+        """Prepares a case for prompts; windows are embedded when they are first looked at.
+
+        Args:
+            image: the case.
+            sparing: keep little in the memory of the device.
+        """
+        normalisation = self.foundation.card.normalisation
+        return EncodedCase(image, model=self.model, normalisation=normalisation, sparing=sparing)
 
     def member(self, dataset: str) -> MixtureDataset:
         """Returns a member dataset's entry.
@@ -303,12 +310,27 @@ class Mixture:
         """
         if not routing.chosen:
             return case.answer(clicks, general_configuration)
-        answers = [self.expert_answer(case, clicks, key) for key in routing.chosen]
+        return self.expert_answers(case, clicks, routing)
+
+    def expert_answers(
+        self, case: EncodedCase, clicks: Sequence[Click], routing: Routing, *, within: Bounds | None = None
+    ) -> Answer:
+        """Answers with the experts that the gate chose, weighted as it said.
+
+        Args:
+            case: the image.
+            clicks: in canonical voxels.
+            routing: the decision, for at least one expert.
+            within: in canonical voxels; masks are not followed out of there.
+        """
+        answers = [self.expert_answer(case, clicks, key, within=within) for key in routing.chosen]
         return answers[0] if len(answers) == 1 else blend(answers, list(routing.chosen.values()))
 
-    def expert_answer(self, case: EncodedCase, clicks: Sequence[Click], key: str) -> Answer:
+    def expert_answer(
+        self, case: EncodedCase, clicks: Sequence[Click], key: str, *, within: Bounds | None = None
+    ) -> Answer:
         """Segments with one expert, its folds' logits averaged."""
-        return case.answer(clicks, self.expert(key).configuration, self.decoders[key])
+        return case.answer(clicks, self.expert(key).configuration, self.decoders[key], within=within)
 
     def expert(self, key: str) -> MixtureExpert:
         """Returns the expert of a key."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.artefacts import Configuration
+from sammoe_pipeline.inference.any_size import configuration_for
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.prompts import Interaction
 from sammoe_pipeline.inference.routing import Routing
 from sammoe_pipeline.inference.segment import Answer
+from sammoe_pipeline.model import MaskDecoder
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,35 @@ class OutputClass:
     label: str
     value: int
 
-    def route(self, mixture: Mixture, case: EncodedCase, clicks: Sequence[Click]) -> Routing:
+    def route(self, mixture: Mixture, case: EncodedCase, prompt: Interaction) -> Routing:
         """Lets the gate decide by the first click who answers: any expert, or only the one that serves the class."""
         if not self.dataset:
-            return mixture.route(case, clicks[:1])
-        return mixture.route(case, clicks[:1], dataset=self.dataset, class_name=self.name)
+            return mixture.route(case, prompt.clicks[:1])
+        return mixture.route(case, prompt.clicks[:1], dataset=self.dataset, class_name=self.name)
 
-    def answer(self, mixture: Mixture, case: EncodedCase, clicks: Sequence[Click], routing: Routing) -> Answer:
-        """Answers clicks (in canonical voxels) as the gate decided; the general expert in the class's configuration."""
-        configuration = mixture.foundation.native
+    def general_configuration(self, mixture: Mixture, case: EncodedCase, prompt: Interaction) -> Configuration:
+        """Returns in which configuration the general expert answers: the plan's, or one for the size of the thing."""
         if self.dataset:
-            configuration = mixture.member(self.dataset).configurations[self.name]
-        return mixture.answer(case, clicks, routing, general_configuration=configuration)
+            return mixture.member(self.dataset).configurations[self.name]
+        return configuration_for(case, prompt, mixture.foundation.native)
+
+    def answer(self, mixture: Mixture, case: EncodedCase, prompt: Interaction, routing: Routing) -> Answer:
+        """Answers a prompt as the gate decided, within its region: logits on the canonical grid."""
+        region = prompt.region
+        within = None if region is None else region.bounds
+        if routing.chosen:
+            answer = mixture.expert_answers(case, prompt.clicks, routing, within=within)
+        else:
+            answer = case.answer(prompt.clicks, self.general_configuration(mixture, case, prompt), within=within)
+        return answer if region is None else region.limit(answer)
+
+    def answered_by(
+        self, mixture: Mixture, case: EncodedCase, prompt: Interaction, routing: Routing
+    ) -> tuple[Configuration, Sequence[MaskDecoder | None]]:
+        """Returns configuration and decoders of whoever has the largest share in the answer."""
+        if routing.chosen:
+            return mixture.expert(routing.label).configuration, mixture.decoders[routing.label]
+        return self.general_configuration(mixture, case, prompt), (None,)
 
     def is_nested(self, mixture: Mixture) -> bool:
         """Tells whether it is written over the classes before it, wherever it is found."""

@@ -23,10 +23,20 @@ class PredictedTarget(Record):
     chosen: str
     """Expert that answered, or "general"; "none" where nothing was written."""
     confidences: dict[str, float]
+    """Of the gate, by expert; of the first thing where there are several."""
+    spacing_mm: float | None = None
+    """At which it was answered; None where nobody did."""
     windows: int
+    """That were looked at."""
     volume_ml: float
     instances_ml: dict[str, float] = Field(default={})
     """With `--instances`, the volume of each thing by its value in `instances/CASE`."""
+    agreement: dict[str, float] = Field(default={})
+    """Dice of the answer with what clicks elsewhere in it give ("clicks"), with the general expert where an expert
+    answered ("general"), and with the single folds where there are several ("folds"): in the window around the first
+    click. Of several things, the lowest."""
+    review: bool = False
+    """Whether to look at the mask: the mean agreement is below 0.8."""
     warnings: tuple[str, ...]
 
 
@@ -42,6 +52,8 @@ class PredictedCase(Record):
     files: tuple[str, ...] = ()
     """That were written, within the folder."""
     targets: tuple[PredictedTarget, ...]
+    warnings: tuple[str, ...] = ()
+    """Of the whole case."""
     error: str | None = None
     """Why it failed."""
 

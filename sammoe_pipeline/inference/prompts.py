@@ -1,81 +1,95 @@
-"""Prompts from files: clicks in a simple JSON, or 3D Slicer's markups."""
+"""Prompts in an image: clicks in its canonical voxels, and the region in which an answer may lie."""
 
 from __future__ import annotations
 
-import json
-import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import Field
+import numpy as np
 
-from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.clicks import Click
-from sammoe_pipeline.errors import ArtefactError, UsageError
+from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.coarse_mask import CoarseMask
+from sammoe_pipeline.inference.prompt_files import (
+    FileBox,
+    FileTarget,
+    Frame,
+    Position,
+    mask_path,
+    named,
+    read_prompt_file,
+)
+from sammoe_pipeline.inference.region import Box, Region
 
-SLICER_ENDING = ".mrk.json"
-_SLICER_NUMBER = re.compile(r"-\d+$")
-_SLICER_UNNAMED = re.compile(r"F(_\d+)?")
-"""What 3D Slicer calls a list of points that nobody named."""
-
-Frame = Literal["RAS", "LPS", "voxel"]
-
-
-class FileClick(Record):
-    """A click as a prompt file gives it."""
-
-    position: tuple[float, float, float]
-    """In mm for the frames RAS and LPS; in voxels (x, y, z) of the input image for the frame voxel."""
-    positive: bool = True
-    """On the structure, or on what is not to be included."""
-
-
-class FileTarget(Record):
-    """What the clicks of one target mean."""
-
-    class_name: str | None = None
-    """A class of the mixture; without one the target is segmented as `target_1`, `target_2`, ..."""
-    clicks: tuple[FileClick, ...] = Field(min_length=1)
+_OUTSIDE = "lies outside the image. Check the frame: NIfTI is RAS, 3D Slicer and DICOM are LPS."
+_SQUARE = 1e-3
+"""Cosines between the sides of a box are at most this."""
 
 
-class PromptFile(Record):
-    """A prompt file of one case."""
+@dataclass(frozen=True)
+class Interaction:
+    """Prompts on one thing.
 
-    frame: Frame
-    targets: tuple[FileTarget, ...] = Field(min_length=1)
+    Attributes:
+        clicks: in canonical voxels; the first is positive.
+        region: in which the answer lies; None where nothing limits it.
+    """
+
+    clicks: tuple[Click, ...]
+    region: Region | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """One thing to segment.
+    """One thing to segment, or several of a kind.
 
     Attributes:
         name: class name, or `target_N`.
         class_name: the class, or None for a free-standing target.
-        clicks: in canonical voxels; the first is positive.
+        prompt: what is known of it.
     """
 
     name: str
     class_name: str | None
-    clicks: tuple[Click, ...]
+    prompt: Interaction
 
 
-def prompt_file(prompts: Path, case: str) -> Path:
-    """Returns the file with a case's prompts: the one that is given, or `CASE.json` or `CASE.mrk.json` in a folder.
+def read_prompts(path: Path, image: CaseImage) -> list[Target]:
+    """Reads the prompts of a case.
+
+    Args:
+        path: a `.mrk.json` of 3D Slicer, or the pipeline's own JSON.
+        image: the case, for its grid.
 
     Raises:
-        UsageError: the folder holds neither.
+        ArtefactError: the file is missing, breaks its format, or has a target that cannot be prompted: no positive
+            click, a click, box or mask outside the image, an empty mask or box. All faults are named.
+        UnreadableFileError: a mask is missing or broken.
     """
-    if not prompts.is_dir():
-        return prompts
-    options = [prompts / f"{case}.json", prompts / f"{case}{SLICER_ENDING}"]
-    found = [option for option in options if option.is_file()]
-    if not found:
-        raise UsageError(f"--prompts {prompts}: there is neither {options[0].name} nor {options[1].name}. Add one.")
-    return found[0]
+    prompts = read_prompt_file(path)
+    targets, faults = [], []
+    for (name, class_name), target in zip(named(prompts), prompts.targets, strict=True):
+        clicks = [click_at(click.position, prompts.frame, image, positive=click.positive) for click in target.clicks]
+        for given, click in zip(target.clicks, clicks, strict=True):
+            if not lies_in(image, click):
+                faults.append(f"{name}: click {list(given.position)} ({prompts.frame}) {_OUTSIDE}")
+        try:
+            suggested, region = _suggested(path, target, prompts.frame, image)
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+            continue
+        if not any(click.positive for click in clicks):
+            if suggested is None:
+                faults.append(f"{name}: it has no positive click. Add one on the structure.")
+                continue
+            clicks.append(suggested)
+        targets.append(Target(name, class_name, Interaction(positive_first(clicks), region)))
+    if faults:
+        raise ArtefactError(f"{path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    return targets
 
 
 def named_targets(path: Path) -> list[tuple[str, str | None]]:
@@ -84,40 +98,10 @@ def named_targets(path: Path) -> list[tuple[str, str | None]]:
     Raises:
         ArtefactError: the file is missing or breaks its format.
     """
-    return _named(_read(path))
+    return named(read_prompt_file(path))
 
 
-def read_prompts(path: Path, image: CaseImage) -> list[Target]:
-    """Reads the prompts of a case.
-
-    Args:
-        path: a `.mrk.json` of 3D Slicer (a list of points is one target and its name the class), or the pipeline's own
-            JSON.
-        image: the case, for its grid.
-
-    Raises:
-        ArtefactError: the file is missing, breaks its format, or has a target without a positive click; or a click lies
-            outside the image. All faults are named.
-    """
-    prompts = _read(path)
-    targets, faults = [], []
-    for (name, class_name), target in zip(_named(prompts), prompts.targets, strict=True):
-        clicks = [click_at(click.position, prompts.frame, image, positive=click.positive) for click in target.clicks]
-        for given, click in zip(target.clicks, clicks, strict=True):
-            if not lies_in(image, click):
-                faults.append(
-                    f"{name}: click {list(given.position)} ({prompts.frame}) lies outside the image. Check the frame: "
-                    f"NIfTI is RAS, 3D Slicer and DICOM are LPS."
-                )
-        if not any(click.positive for click in clicks):
-            faults.append(f"{name}: it has no positive click. Add one on the structure.")
-        targets.append(Target(name=name, class_name=class_name, clicks=positive_first(clicks)))
-    if faults:
-        raise ArtefactError(f"{path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
-    return targets
-
-
-def click_at(position: tuple[float, float, float], frame: Frame, image: CaseImage, *, positive: bool = True) -> Click:
+def click_at(position: Position, frame: Frame, image: CaseImage, *, positive: bool = True) -> Click:
     """Turns a position in a frame into a click in canonical voxels.
 
     Args:
@@ -135,6 +119,40 @@ def click_at(position: tuple[float, float, float], frame: Frame, image: CaseImag
     return image.click_from_mm((x, y, z), positive=positive)
 
 
+def box_at(given: FileBox, frame: Frame, image: CaseImage) -> Box:
+    """Turns a box in a frame into one in canonical voxels.
+
+    Args:
+        given: the box.
+        frame: of its corners and axes.
+        image: in which it lies.
+
+    Raises:
+        ValueError: it is flat, its sides are not at right angles, or it lies beside the image.
+    """
+    axes = np.array(given.axes, dtype=np.float64)
+    axes = axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), np.finfo(float).tiny)
+    if np.abs(axes @ axes.T - np.eye(3)).max() > _SQUARE:
+        raise ValueError(f"the axes {[list(axis) for axis in given.axes]} of its box are not at right angles.")
+    first, last = np.array(given.corners, dtype=np.float64)
+    # Voxels are counted with their own extent.
+    half = np.abs(axes @ (last - first)) / 2 + (0.5 if frame == "voxel" else 0.0)
+    if not (np.isfinite(half).all() and (half > 0).all()):
+        raise ValueError(f"its box from {list(first)} to {list(last)} is flat. Give it an extent along each axis.")
+
+    def place(position: np.ndarray) -> np.ndarray:
+        x, y, z = (float(value) for value in position)
+        return np.array(click_at((x, y, z), frame, image).position)
+
+    centre = (first + last) / 2
+    middle = place(centre)
+    sides = [tuple((place(centre + reach * axis) - middle).tolist()) for reach, axis in zip(half, axes, strict=True)]
+    box = Box(centre=tuple(middle.tolist()), half_sides=(sides[0], sides[1], sides[2]))
+    if not Region.of_box(box, image.shape).inside.any():
+        raise ValueError(f"its box from {list(first)} to {list(last)} ({frame}) {_OUTSIDE}")
+    return box
+
+
 def lies_in(image: CaseImage, click: Click) -> bool:
     """Tells whether a click (in canonical voxels) lies in a voxel of the image."""
     return all(-0.5 <= p <= n - 0.5 for p, n in zip(click.position, image.shape, strict=True))
@@ -146,50 +164,36 @@ def positive_first(clicks: Sequence[Click]) -> tuple[Click, ...]:
     return (*clicks[first : first + 1], *clicks[:first], *clicks[first + 1 :])
 
 
-def _read(path: Path) -> PromptFile:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtefactError(f"{path} cannot be read as JSON ({error}). Save the prompts again.") from error
-    try:
-        return PromptFile.model_validate_json(
-            json.dumps(_from_slicer(content) if path.name.endswith(SLICER_ENDING) else content)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtefactError(
-            f"{path} is not a prompt file: {error}\nExpected: "
-            f'{{"frame": "RAS", "targets": [{{"class_name": "liver", "clicks": [{{"position": [x, y, z]}}]}}]}}'
-        ) from error
+def prompt_in_box(box: Box, image: CaseImage) -> tuple[Click, Region]:
+    """Returns the click that a box stands for where nobody clicks, and the region that it allows.
 
-
-def _named(prompts: PromptFile) -> list[tuple[str, str | None]]:
-    targets = enumerate(prompts.targets, start=1)
-    return [(target.class_name or f"target_{number}", target.class_name) for number, target in targets]
-
-
-def _from_slicer(content: Any) -> dict[str, object]:
-    """Translates 3D Slicer's markups: a list of points is one target, its name the class.
-
-    A control point whose description is "negative" is a negative click.
+    The network was never shown boxes. Its middle is clicked on, or that of its part within the image.
     """
-    targets, frames = [], set()
-    for markup in content["markups"]:
-        frames.add(markup.get("coordinateSystem", "LPS"))
-        points = [
-            {
-                "position": [float(value) for value in point["position"]],
-                "positive": str(point.get("description", "")).strip().lower() != "negative",
-            }
-            for point in markup["controlPoints"]
-        ]
-        targets.append({"class_name": _slicer_name(markup), "clicks": points})
-    if len(frames) != 1:
-        raise TypeError(f"its markups use the frames {sorted(frames)}; one is needed")
-    return {"frame": frames.pop(), "targets": targets}
+    region = Region.of_box(box, image.shape)
+    middle = Click(position=box.centre)
+    if not lies_in(image, middle):
+        spots = np.argwhere(region.inside)
+        nearest = spots[np.argmin(np.abs(spots - spots.mean(axis=0)).sum(axis=1))] + np.array(region.start)
+        middle = Click(position=(float(nearest[0]), float(nearest[1]), float(nearest[2])))
+    return middle, region
 
 
-def _slicer_name(markup: Any) -> str | None:
-    """Returns the name of a list of points; 3D Slicer writes it into the labels of the points only, before a number."""
-    labels = [_SLICER_NUMBER.sub("", str(point.get("label", ""))) for point in markup["controlPoints"]]
-    name = str(markup.get("name") or next(iter(labels), "")).strip()
-    return None if _SLICER_UNNAMED.fullmatch(name) else name or None
+def _suggested(path: Path, target: FileTarget, frame: Frame, image: CaseImage) -> tuple[Click | None, Region | None]:
+    """Returns the click and the region that a target's box or mask stands for.
+
+    Raises:
+        ValueError: they cannot be used.
+    """
+    if target.box is not None:
+        return prompt_in_box(box_at(target.box, frame, image), image)
+    if target.mask is None:
+        return None, None
+    coarse = CoarseMask.read(mask_path(path, target.mask), image)
+    mask = coarse.where(None if target.mask.value is None else [target.mask.value])
+    said = target.mask.file if target.mask.value is None else f"{target.mask.file}, value {target.mask.value},"
+    if not mask.any():
+        raise ValueError(f"its mask {said} is empty.")
+    (click,) = coarse.clicks(mask, np.random.default_rng(zlib.crc32(path.name.encode())))
+    if not lies_in(image, click):
+        raise ValueError(f"its mask {said} lies outside the image.")
+    return click, coarse.near(mask)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, connected_to, deep_voxels
-from sammoe_pipeline.geometry import Shape, resample_region
+from sammoe_pipeline.geometry import Bounds, Shape, resample_region
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.model import MaskDecoder
 
@@ -80,6 +80,7 @@ def segment(
     clicks: Sequence[Click],
     decoders: Sequence[MaskDecoder | None] = (None,),
     *,
+    within: Bounds | None = None,
     max_windows: int = MAX_WINDOWS,
 ) -> Answer:
     """Segments what the clicks point at.
@@ -92,6 +93,7 @@ def segment(
         encoded: the image in the configuration.
         clicks: in voxels of the configuration, in the order in which they were made; the first is positive.
         decoders: the general decoder (None) or those of an expert's folds, whose logits are averaged.
+        within: where the target lies, in voxels of the configuration: the mask is not followed out of there.
         max_windows: at most this many windows.
 
     Returns:
@@ -116,7 +118,8 @@ def segment(
         if len(windows) == 1:
             # What was clicked on comes before where the mask leads.
             pending += [(click, True) for click in positives[1:] if not _inside(click, start, encoded.size)]
-        pending += [(click, False) for click in _exits(canvas.mask(start), start, encoded.shape)]
+        exits = _exits(canvas.mask(start), start, encoded.shape)
+        pending += [(click, False) for click in exits if within is None or _lies_within(click, within)]
     return canvas.answer(tuple(windows))
 
 
@@ -124,19 +127,28 @@ def _decode(
     encoded: EncodedImage, start: Shape, seed: Click, clicks: Sequence[Click], decoders: Sequence[MaskDecoder | None]
 ) -> Tensor:
     """Returns the logits (P, P, P) of one window; its first click is the one in its middle, which is positive."""
-    seen = [seed, *(click for click in clicks if click != seed and _inside(click, start, encoded.size))]
-    local = tuple(
-        Click(position=tuple(p - s for p, s in zip(click.position, start, strict=True)), positive=click.positive)  # type: ignore[arg-type]
-        for click in seen
-    )
+    local = window_clicks(clicks, seed, start, encoded.size)
     with torch.inference_mode():
         # Interpolation is linear: the mean of the folds' logits is taken where they are small.
         mean = encoded.logits(start, local, *decoders).float().mean(dim=0, keepdim=True)
         return encoded.model.upsample(mean)[0, 0].cpu()
 
 
+def window_clicks(clicks: Sequence[Click], seed: Click, start: Shape, size: int) -> tuple[Click, ...]:
+    """Returns the clicks that lie in a window, in its voxels; the seed, in its middle, comes first."""
+    seen = [seed, *(click for click in clicks if click != seed and _inside(click, start, size))]
+    return tuple(
+        Click(position=tuple(p - s for p, s in zip(click.position, start, strict=True)), positive=click.positive)  # type: ignore[arg-type]
+        for click in seen
+    )
+
+
 def _inside(click: Click, start: Shape, size: int) -> bool:
     return all(s <= p <= s + size - 1 for p, s in zip(click.position, start, strict=True))
+
+
+def _lies_within(click: Click, bounds: Bounds) -> bool:
+    return all(low <= p <= high for p, low, high in zip(click.position, *bounds, strict=True))
 
 
 def _exits(mask: Tensor, start: Shape, grid: Shape) -> list[Click]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Sequence
@@ -10,18 +11,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sammoe_pipeline.artefacts import Configuration
-from sammoe_pipeline.clicks import Click, component_clicks, first_click
-from sammoe_pipeline.errors import UsageError, did_you_mean
-from sammoe_pipeline.image_io import FILE_ENDINGS, read_volume
+from sammoe_pipeline.artefacts import Configuration, sha256_of
+from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.errors import SammoeError, UsageError, did_you_mean
+from sammoe_pipeline.image_io import FILE_ENDINGS
 from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.coarse_mask import CoarseMask
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.output_classes import OutputClass
-from sammoe_pipeline.inference.prompts import lies_in, prompt_file, read_prompts
+from sammoe_pipeline.inference.prompt_files import files_of, prompt_file
+from sammoe_pipeline.inference.prompts import Interaction, lies_in, read_prompts
 from sammoe_pipeline.paths import DATASET_JSON
 
 Kind = Literal["locator", "file", "mask"]
@@ -51,6 +53,17 @@ class PromptSource:
             return None
         return prompt_file(self.path, case) if self.kind == "file" else mask_file(self.path, case)
 
+    def sha256(self, case: str) -> str | None:
+        """Returns what tells a case's prompts, with the masks that they name, from others; None where it has none."""
+        try:
+            path = self.file_of(case)
+            if path is None:
+                return None
+            each = [sha256_of(file) for file in (files_of(path) if self.kind == "file" else [path])]
+        except (SammoeError, OSError):
+            return None
+        return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -58,19 +71,18 @@ class Wanted:
 
     Attributes:
         output: what it is written as.
-        interactions: clicks in canonical voxels, each interaction on one thing, its first click positive; none where
-            nothing was found.
+        interactions: each on one thing; none where nothing was found.
         warnings: what a reader of the result should know.
     """
 
     output: OutputClass
-    interactions: tuple[tuple[Click, ...], ...]
+    interactions: tuple[Interaction, ...]
     warnings: tuple[str, ...] = ()
 
     @property
     def clicks(self) -> tuple[Click, ...]:
         """All clicks, each once."""
-        return tuple(dict.fromkeys(click for interaction in self.interactions for click in interaction))
+        return tuple(dict.fromkeys(click for interaction in self.interactions for click in interaction.clicks))
 
 
 def mask_file(folder: Path, case: str) -> Path:
@@ -125,7 +137,7 @@ def _from_file(
     by_label = {c.label: c for c in classes}
     wanted: list[Wanted] = []
     for target in read_prompts(path, image):
-        interactions = _one_each(target.clicks) if instances else (target.clicks,)
+        interactions = _one_each(target.prompt) if instances else (target.prompt,)
         if target.class_name is not None and target.class_name in by_label:
             wanted.append(Wanted(by_label[target.class_name], interactions))
             continue
@@ -139,10 +151,10 @@ def _from_file(
     return wanted
 
 
-def _one_each(clicks: Sequence[Click]) -> tuple[tuple[Click, ...], ...]:
-    """Returns an interaction for each positive click; negative clicks hold for all of them."""
-    negative = tuple(click for click in clicks if not click.positive)
-    return tuple((click, *negative) for click in clicks if click.positive)
+def _one_each(prompt: Interaction) -> tuple[Interaction, ...]:
+    """Returns an interaction for each positive click; negative clicks and the region hold for all of them."""
+    negative = tuple(click for click in prompt.clicks if not click.positive)
+    return tuple(Interaction((click, *negative), prompt.region) for click in prompt.clicks if click.positive)
 
 
 def mask_labels(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -168,31 +180,25 @@ def mask_labels(folder: Path) -> dict[str, tuple[int, ...]]:
 def _from_mask(
     path: Path, case: str, image: CaseImage, mixture: Mixture, classes: Sequence[OutputClass]
 ) -> list[Wanted]:
-    """Clicks well inside each class of a coarse mask, which may lie on a grid of its own."""
-    volume = read_volume(path)
+    """Clicks well inside each class of a coarse mask, and keeps the answer near it."""
+    coarse = CoarseMask.read(path, image)
     labels = mask_labels(path.parent)
     wanted = []
     for output in classes:
         if output.label not in labels:
             continue
-        mask = np.isin(volume.data, labels[output.label])
+        mask = coarse.where(labels[output.label])
         rng = np.random.default_rng([zlib.crc32(case.encode()), zlib.crc32(output.label.encode())])
-        if mixture.member(output.dataset).targets[output.name] == "component":
-            drawn = component_clicks(mask, rng)
-        else:
-            drawn = [click for click in [first_click(mask, rng)] if click is not None]
-        placed = [image.click_from_mm(_to_mm(volume.affine, click)) for click in drawn]
-        inside = tuple((click,) for click in placed if lies_in(image, click))
+        each_part = mixture.member(output.dataset).targets[output.name] == "component"
+        drawn = coarse.clicks(mask, rng, each_part=each_part)
+        inside = [click for click in drawn if lies_in(image, click)]
+        region = coarse.near(mask) if inside else None
         warnings = ["not in the mask"] if not drawn else []
-        if len(inside) < len(placed):
-            warnings.append(f"{len(placed) - len(inside)} of {len(placed)} parts of the mask lie outside the image")
-        wanted.append(Wanted(output, inside, tuple(warnings)))
+        if len(inside) < len(drawn):
+            warnings.append(f"{len(drawn) - len(inside)} of {len(drawn)} parts of the mask lie outside the image")
+        interactions = tuple(Interaction((click,), region) for click in inside)
+        wanted.append(Wanted(output, interactions, tuple(warnings)))
     return wanted
-
-
-def _to_mm(affine: NDArray[np.float64], click: Click) -> tuple[float, float, float]:
-    x, y, z, _ = affine @ np.array([*click.position, 1.0])
-    return float(x), float(y), float(z)
 
 
 def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[OutputClass]) -> list[Wanted]:
@@ -217,5 +223,5 @@ def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[Out
                 wanted.append(Wanted(output, (), (warning,)))
                 continue
             clicks = [encoded.image.click_from_configuration(click, configuration) for click in seen.clicks]
-            wanted.append(Wanted(output, tuple((click,) for click in clicks)))
+            wanted.append(Wanted(output, tuple(Interaction((click,)) for click in clicks)))
     return wanted

@@ -116,7 +116,7 @@ def test_record_holds_every_finished_case_when_the_process_is_stopped(
     encode = bright_thing.encode
 
     def stops(image: torch.Tensor) -> torch.Tensor:
-        if (tmp_path / "out" / "a.nii.gz").exists():
+        if bright_thing.encoded:
             raise KeyboardInterrupt
         return encode(image)
 
@@ -232,7 +232,13 @@ def test_targets_that_stand_for_themselves_have_one_value_in_all_parts(
     assert json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"] == labels
 
 
+@pytest.mark.parametrize(
+    ("shortages", "device", "moves"), [(1, "cuda", []), (2, "cpu", ["cpu", "cuda"])], ids=["smaller", "processor"]
+)
 def test_case_for_which_the_memory_of_the_card_does_not_do_is_repeated(
+    shortages: int,
+    device: str,
+    moves: list[str],
     make_mixture: MakeMixture,
     bright_thing: BrightThing,
     tmp_path: Path,
@@ -242,19 +248,23 @@ def test_case_for_which_the_memory_of_the_card_does_not_do_is_repeated(
     write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     encode, calls = bright_thing.encode, []
 
-    def runs_out_first(image: torch.Tensor) -> torch.Tensor:
+    def runs_out_at_first(image: torch.Tensor) -> torch.Tensor:
         calls.append(1)
-        if len(calls) == 1:
+        if len(calls) <= shortages:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
         return encode(image)
 
-    monkeypatch.setattr(bright_thing, "encode", runs_out_first)
+    monkeypatch.setattr(bright_thing, "encode", runs_out_at_first)
     mixture, moved = make_mixture(), list[str]()
     monkeypatch.setattr(mixture, "to", lambda device: moved.append(str(device)))
     monkeypatch.setattr(type(mixture), "device", torch.device("cuda"))
     (case,) = predict(mixture, tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT))).cases
-    assert (case.error, case.device, moved) == (None, "cpu", ["cpu", "cuda"])
-    assert any("memory ran out" in entry.getMessage() and "a:" in entry.getMessage() for entry in caplog.records)
+    assert (case.error, case.device, moved) == (None, device, moves)
+    assert [warning.partition(" (")[0] for warning in case.warnings] == [
+        "the card's memory ran out",
+        "the card's memory ran out again",
+    ][:shortages]
+    assert all(f"a: {warning}" in caplog.messages for warning in case.warnings)
     np.testing.assert_array_equal(read_labels(tmp_path) > 0, LEFT)
 
 

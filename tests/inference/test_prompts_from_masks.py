@@ -15,7 +15,7 @@ from sammoe_pipeline.inference.wanted import PromptSource
 from tests.inference.conftest import LEFT, RIGHT, MakeMixture, member, predict, read_labels, write_image
 
 CORE = np.zeros(LEFT.shape, dtype=np.bool_)
-CORE[5:7, 6:7, 5:6] = True
+CORE[4:8, 5:8, 4:7] = True
 
 
 def write_mask(

@@ -64,7 +64,7 @@ def test_undo_takes_the_last_click_back(session: Session) -> None:
 def test_undo_without_clicks_is_an_error(session: Session) -> None:
     session.click(AT_LEFT)
     session.undo()
-    with pytest.raises(UsageError, match="no click to take back"):
+    with pytest.raises(UsageError, match="no click or box to take back"):
         session.undo()
 
 
@@ -165,3 +165,25 @@ def test_package_is_light_until_the_mixture_is_asked_for() -> None:
 def test_package_has_no_other_names() -> None:
     with pytest.raises(AttributeError, match="Mixtur"):
         _ = sammoe_pipeline.Mixtur  # type: ignore[attr-defined]
+
+
+def test_box_limits_the_mask_and_stands_for_a_click_in_its_middle(session: Session) -> None:
+    session.box((3, 4, 3), (8, 8, 5))
+    expected = LEFT.copy()
+    expected[:, :, 6:] = False
+    np.testing.assert_array_equal(session.mask(), expected)
+    session.box((2, 3, 2), (10, 10, 9))
+    np.testing.assert_array_equal(session.mask(), LEFT)
+    session.undo()
+    np.testing.assert_array_equal(session.mask(), expected)
+
+
+def test_click_in_a_box_says_what_is_meant(session: Session) -> None:
+    session.box((1, 1, 1), (28, 12, 10))
+    session.click(AT_RIGHT)
+    np.testing.assert_array_equal(session.mask(), RIGHT)
+
+
+def test_flat_box_is_an_error(session: Session) -> None:
+    with pytest.raises(UsageError, match=r"target 'target_1': its box .* is flat"):
+        session.box((1.0, 1.0, 1.0), (1.0, 5.0, 5.0), frame="RAS")
