@@ -274,8 +274,8 @@ def predict(argv: list[str] | None = None) -> int:
     """`sammoe_predict`: segments images."""
     parser = _parser(
         "sammoe_predict",
-        "Segment images. Without --prompts the mixture's locators say where to look; with it, your clicks do. The "
-        "label maps lie on exactly the grid of the images. For research, not a medical device.",
+        "Segment images. Without --prompts the mixture's locators say where to look; with it, your prompts do. "
+        "The label maps lie on exactly the grid of the images. For research, not a medical device.",
         "sammoe_predict -i imagesTs -o predictions -d 4",
     )
     parser.add_argument(
@@ -288,14 +288,17 @@ def predict(argv: list[str] | None = None) -> int:
     parser.add_argument("-d", metavar="ID", help="give out this dataset's classes with its own values")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--prompts", type=Path, metavar="PATH", help="clicks: a .json or .mrk.json, or a folder with one for each case"
+        "--prompts",
+        type=Path,
+        metavar="PATH",
+        help="clicks, boxes, masks: a .json, or a .mrk.json of 3D Slicer, or a folder with one for each case",
     )
     where.add_argument(
         "--prompts_from_masks",
         type=Path,
         metavar="DIR",
         help="another tool's label maps, CASE.nii.gz, with a dataset.json that names their values: a click well inside "
-        "each class, or each of its parts, is drawn",
+        "each class, or each of its parts, is drawn, and the answer stays near it",
     )
     parser.add_argument(
         "--instances",
@@ -373,13 +376,15 @@ def predict(argv: list[str] | None = None) -> int:
             for target in case.targets:
                 for warning in target.warnings:
                     sys.stderr.write(f"{case.case}, {target.name}: {warning}\n")
+            if doubtful := [target.name for target in case.targets if target.review]:
+                sys.stderr.write(f"{case.case}, to be looked at: {', '.join(doubtful)}\n")
         failed = [f"{case.case}: {case.error}".replace("\n", "\n    ") for case in predictions.cases if case.error]
         done = len(predictions.cases) - len(failed)
         sys.stdout.write(f"{done} of {len(predictions.cases)} cases written to {arguments.o} ({RESEARCH_ONLY})\n")
         if failed:
             raise SammoeError("These cases failed:\n" + "\n".join(f"  - {line}" for line in failed))
 
-    return run_command(body)
+    return run_command(body, continued_by="--continue_prediction")
 
 
 def evaluate(argv: list[str] | None = None) -> int:

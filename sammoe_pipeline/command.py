@@ -64,11 +64,12 @@ def positive_int(text: str) -> int:
     return number
 
 
-def run_command(body: Callable[[], None]) -> int:
+def run_command(body: Callable[[], None], *, continued_by: str = "") -> int:
     """Runs a command's work, with logging on stderr, and turns what goes wrong into an exit code.
 
     Args:
         body: the work; what it returns is not used.
+        continued_by: flag without which the same command would begin anew.
 
     Returns:
         0 when done; 1 after a `SammoeError`, whose message goes to stderr without a traceback; 130 when interrupted.
@@ -89,7 +90,8 @@ def run_command(body: Callable[[], None]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. The same command goes on from here.\n")
+        added = f" with {continued_by}" if continued_by else ""
+        sys.stderr.write(f"\nStopped. The same command{added} goes on from here.\n")
         return 130
     return 0
 

@@ -30,7 +30,8 @@ def configuration_for(case: EncodedCase, prompt: Interaction, native: Configurat
     """
     spacing_mm = np.array(spacing_of(case.image.affine))
     largest_mm = float((spacing_mm * case.image.shape).max())
-    first = _at(min(native.spacing_mm, largest_mm / native.patch_size), native)
+    fitting = largest_mm / native.patch_size
+    first = _at(fitting, native) if fitting <= WORTH_IT * native.spacing_mm else native
     if prompt.region is not None:
         inside = np.argwhere(prompt.region.inside)
     else:
@@ -45,6 +46,4 @@ def configuration_for(case: EncodedCase, prompt: Interaction, native: Configurat
 
 
 def _at(spacing_mm: float, native: Configuration) -> Configuration:
-    if spacing_mm == native.spacing_mm:
-        return native
     return Configuration(name=f"{spacing_mm:.3g}mm", spacing_mm=round(spacing_mm, 4), patch_size=native.patch_size)
