@@ -3,7 +3,8 @@
 A folder of `results/` is a section: `story.json` (title, text, commands, minutes) beside a `summary.json` that
 `sammoe_evaluate` wrote, a `dice.json` that `tests/benchmarks/foundation_dice.py` wrote, or plans, `NAME.plan.json`; or
 what the benchmarks of experts wrote: `prompts.json` (`expert_prompts.py`), `views.json` (`expert_budget.py`),
-`training.json` (`training_speed.py`), `table.json` (`fold_table.py`) and `nnunet.json` (`nnunet_fold.py`).
+`training.json` (`training_speed.py`), `table.json` (`fold_table.py`) and `nnunet.json` (`nnunet_fold.py`); or
+what `tests/benchmarks/prompt_kinds.py` wrote, `NAME.prompts.json`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def section(folder: Path) -> str:
         lines.append(evaluation(folder / "summary.json"))
     for path in sorted(folder.glob("*.plan.json")):
         lines += list(plan(path))
+    for path in sorted(folder.glob("*.prompts.json")):
+        lines += list(prompting(json.loads(path.read_text(encoding="utf-8"))))
     if (folder / "dice.json").is_file():
         lines += list(foundation(json.loads((folder / "dice.json").read_text(encoding="utf-8"))))
     for name, table in TABLES.items():
@@ -86,6 +89,37 @@ def plan(path: Path) -> Iterator[str]:
     mirrored = "mirrored left to right" if planned.training.mirror_axes else "never mirrored"
     yield f"- Views are {mirrored}; {planned.num_folds} folds; the locator looks at {planned.locator_configuration}."
     yield ""
+
+
+def prompting(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields the tables of prompts: their Dice, what locators miss, what the review flag finds, and large structures."""
+    yield f"### {measured['dataset']}, {measured['volumes']} volumes"
+    yield ""
+    kinds = list(measured["dice"]["all"])
+    yield "| Classes | " + " | ".join(kinds) + " |"
+    yield "| --- |" + " ---: |" * len(kinds)
+    for group, row in measured["dice"].items():
+        yield f"| {group} | " + " | ".join(f"{100 * row[kind]:.1f}" for kind in kinds) + " |"
+    yield ""
+    found = ", ".join(f"{name} {value:g}" for name, value in measured["found"].items())
+    yield f"Structures a volume, without prompts: {found}."
+    if away := measured.get("elsewhere"):
+        yield f"In {away['volumes']} volumes of {away['dataset']}, which have none of the {away['classes']} classes, locators"
+        yield f"found {away['located_a_volume']:g} a volume, of which {away['answered_a_volume']:g} were answered."
+    yield ""
+    columns = list(next(iter(measured["review"].values())))
+    yield "| Review | " + " | ".join(columns) + " |"
+    yield "| --- |" + " ---: |" * len(columns)
+    for kind, row in measured["review"].items():
+        yield f"| {kind} | " + " | ".join(f"{row[column]:g}" for column in columns) + " |"
+    yield ""
+    if measured["large"]:
+        yield "| Twice as long as its window | Targets | One window | Until it closes | Windows |"
+        yield "| --- | ---: | ---: | ---: | ---: |"
+        for name, row in measured["large"].items():
+            one, closed = 100 * row["one window"], 100 * row["until it closes"]
+            yield f"| {name} | {row['targets']} | {one:.1f} | {closed:.1f} | {row['windows']:.1f} |"
+        yield ""
 
 
 def foundation(measured: dict[str, Any]) -> Iterator[str]:

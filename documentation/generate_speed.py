@@ -25,14 +25,14 @@ explains what is compared.
 
 def page() -> str:
     """Returns the text of speed-figures.md."""
-    encoder, decoder, precision, metrics = (
+    encoder, decoder, precision, metrics, predicted = (
         json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("encoder", "decoder", "precision", "metrics")
+        for name in ("encoder", "decoder", "precision", "metrics", "predict")
     )
     prepared = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASURED.glob("preprocessing_*.json"))]
     lines = [INTRODUCTION, *encoder_table(encoder), *decoder_tables(decoder), *precision_table(precision)]
     lines += preprocessing_table(prepared)
-    lines += metrics_table(metrics)
+    lines += [*metrics_table(metrics), *prediction_table(predicted)]
     return "\n".join(lines) + "\n"
 
 
@@ -109,6 +109,24 @@ def metrics_table(measured: dict[str, Any]) -> Iterator[str]:
     yield f"| {measured['classes']} | {median(measured['seconds_all']):.1f} | not measured | |"
     yield ""
     yield f"One thread. Largest difference of a score: {max(measured['largest_difference'].values()):.0e}."
+def prediction_table(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields the table of predicting a case beside the public code's steps, and where the time goes."""
+    yield ""
+    yield f"## Predicting a case with {measured['classes']} clicked classes, `vit_b`, beside the public code's steps\n"
+    cases = measured["cases"]
+    parts = list(next(iter(cases.values()))["where"])
+    yield "| Torso CT | Voxels | Public steps, s | sammoe, s | Times as fast | " + " | ".join(parts) + " |"
+    yield "| --- | --- | ---: | ---: | ---: |" + " ---: |" * len(parts)
+    for name, found in cases.items():
+        voxels = " x ".join(map(str, found["voxels"]))
+        where = " | ".join(f"{found['where'][part]:.2f}" for part in parts)
+        yield (
+            f"| {name} | {voxels} | {found['public_seconds']:g} | {found['seconds']:g} | {found['times_faster']:g} | "
+            f"{where} |"
+        )
+    yield ""
+    seconds = ", ".join(f"with {count} experts {value:g} s" for count, value in measured["experts"]["seconds"].items())
+    yield f"{measured['threads']} threads, seconds. The same clicks without a class, medians of three: {seconds}."
 
 
 if __name__ == "__main__":

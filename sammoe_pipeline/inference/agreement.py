@@ -19,7 +19,7 @@ from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.segment import window_clicks
 from sammoe_pipeline.model import MaskDecoder
 
-REVIEW = 0.8
+REVIEW = 0.7
 """Answers with a mean agreement below this are to be looked at."""
 _OTHER_CLICKS = 3
 

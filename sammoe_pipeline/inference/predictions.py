@@ -36,7 +36,7 @@ class PredictedTarget(Record):
     answered ("general"), and with the single folds where there are several ("folds"): in the window around the first
     click. Of several things, the lowest."""
     review: bool = False
-    """Whether to look at the mask: the mean agreement is below 0.8."""
+    """Whether to look at the mask: the mean agreement is below 0.7."""
     warnings: tuple[str, ...]
 
 
