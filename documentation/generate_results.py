@@ -92,7 +92,7 @@ def plan(path: Path) -> Iterator[str]:
 
 
 def prompting(measured: dict[str, Any]) -> Iterator[str]:
-    """Yields the tables of prompts: their Dice, what locators miss, what the review flag finds, and large structures."""
+    """Yields the tables of prompts: their Dice, what locators miss, what the review flag finds, large structures."""
     yield f"### {measured['dataset']}, {measured['volumes']} volumes"
     yield ""
     kinds = list(measured["dice"]["all"])
@@ -104,8 +104,8 @@ def prompting(measured: dict[str, Any]) -> Iterator[str]:
     found = ", ".join(f"{name} {value:g}" for name, value in measured["found"].items())
     yield f"Structures a volume, without prompts: {found}."
     if away := measured.get("elsewhere"):
-        yield f"In {away['volumes']} volumes of {away['dataset']}, which have none of the {away['classes']} classes, locators"
-        yield f"found {away['located_a_volume']:g} a volume, of which {away['answered_a_volume']:g} were answered."
+        yield f"In {away['volumes']} volumes of {away['dataset']}, which have none of the {away['classes']} classes,"
+        yield f"locators found {away['located_a_volume']:g} a volume; {away['answered_a_volume']:g} were answered."
     yield ""
     columns = list(next(iter(measured["review"].values())))
     yield "| Review | " + " | ".join(columns) + " |"

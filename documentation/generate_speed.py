@@ -109,6 +109,8 @@ def metrics_table(measured: dict[str, Any]) -> Iterator[str]:
     yield f"| {measured['classes']} | {median(measured['seconds_all']):.1f} | not measured | |"
     yield ""
     yield f"One thread. Largest difference of a score: {max(measured['largest_difference'].values()):.0e}."
+
+
 def prediction_table(measured: dict[str, Any]) -> Iterator[str]:
     """Yields the table of predicting a case beside the public code's steps, and where the time goes."""
     yield ""
