@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 
@@ -18,6 +19,7 @@ _EXAMPLES = """\
 examples:
   sammoe_plan_and_preprocess -d 4
   sammoe_plan_and_preprocess -d 4 901 --foundation tiny -np 4
+  sammoe_plan_and_preprocess -d 7 --patients '^sub-[0-9]+'
   sammoe_plan_and_preprocess -d 4 --show"""
 
 
@@ -46,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--num_folds", type=positive_int, metavar="N", help="folds (default: 5, fewer for few patients)"
+    )
+    parser.add_argument(
+        "--patients",
+        type=_pattern,
+        metavar="PATTERN",
+        help="regular expression that finds the patient in a case's name, such as '^sub-[0-9]+': cases of one patient "
+        "share a fold (default: patients.json, else every case is a patient)",
     )
     parser.add_argument(
         "--expert_threshold",
@@ -89,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+
+
 def _dice(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -126,6 +142,7 @@ def _run(arguments: argparse.Namespace) -> None:
         grouping=arguments.grouping,
         seed=arguments.seed,
         memory_target_gb=arguments.memory_target_gb,
+        patients=arguments.patients,
     )
     planned: list[str] = []
     failures: list[SammoeError] = []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from planning.candidate_experts import find_candidates
 from planning.fingerprint import digest_of_raw, take_fingerprint
 from planning.memory import Memory, usual_target_gb
+from planning.patients import name_patients
 from planning.plan_check import check_plan
 from planning.planner import make_plan
 from planning.splits import DEFAULT_FOLDS, check_splits, fold_count, make_splits
@@ -39,6 +41,7 @@ class Wishes:
         grouping: which classes share an expert.
         seed: of everything random.
         memory_target_gb: gigabytes that finetuning may take on the device that computes.
+        patients: what of a case's name is its patient; see `name_patients`.
     """
 
     num_folds: int | None = None
@@ -46,6 +49,7 @@ class Wishes:
     grouping: Grouping | None = None
     seed: int | None = None
     memory_target_gb: float | None = None
+    patients: re.Pattern[str] | None = None
 
 
 def plan_and_preprocess(
@@ -79,6 +83,8 @@ def plan_and_preprocess(
     is_new = replan or not target.fingerprint.is_file()
     if is_new:
         verify_raw_dataset(folder, workers=workers)
+    if wishes.patients is not None:
+        name_patients(folder, wishes.patients)
     raw = read_raw_dataset(folder)
     if foundation.card.for_research_only and not _is_phantom(folder):
         logger.warning(

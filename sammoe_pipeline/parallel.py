@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.synchronize import RLock
-from threading import Thread
+from multiprocessing.synchronize import RLock as SharedLock
+from threading import RLock, Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from sammoe_pipeline.errors import WorkerDiedError
@@ -96,6 +96,7 @@ def run_jobs(
             except BaseException as error:
                 for child in set(active_children()) - others:
                     child.terminate()
+                tqdm.set_lock(RLock())  # One of them may have ended while it drew, and held the lock.
                 if not isinstance(error, BrokenProcessPool):
                     raise
                 raise WorkerDiedError(
@@ -118,7 +119,7 @@ def _start(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, context, _begin_worker, (places, lock))
 
 
-def _begin_worker(places: SimpleQueue[int], lock: RLock) -> None:
+def _begin_worker(places: SimpleQueue[int], lock: SharedLock) -> None:
     """Gives a new process its place, and a line below the others' for its progress bars; ends it with its parent."""
     global _place
     _place = places.get()

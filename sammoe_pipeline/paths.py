@@ -163,6 +163,11 @@ def all_predictions_json(folder: Path) -> list[Path]:
     return sorted([*folder.glob(plain.name), *folder.glob(f"{plain.stem}_part_*{plain.suffix}")])
 
 
+def fold_name(fold: int) -> str:
+    """Returns the name of a fold's folder."""
+    return f"fold_{fold}"
+
+
 def safe_name(words: str) -> str:
     """Makes a class or task name safe as a folder name: letters, digits, `_` and `-`; never empty, never hidden.
 
@@ -262,15 +267,15 @@ class Results:
 
     def expert_fold(self, dataset: str, task: str, fold: int) -> Path:
         """Folder of one expert's fold."""
-        return self.folder / dataset / safe_name(task) / f"fold_{fold}"
+        return self.folder / dataset / safe_name(task) / fold_name(fold)
 
     def unfrozen_fold(self, dataset: str, task: str, unfrozen: str, fold: int) -> Path:
         """Folder of one fold of a network that was finetuned with a part of its encoder, "neck" or "all" of it."""
-        return self.folder / dataset / safe_name(task) / f"unfrozen_{unfrozen}" / f"fold_{fold}"
+        return self.folder / dataset / safe_name(task) / f"unfrozen_{unfrozen}" / fold_name(fold)
 
     def locator_fold(self, dataset: str, fold: int) -> Path:
         """Folder of one locator's fold."""
-        return self.folder / dataset / LOCATOR / f"fold_{fold}"
+        return self.folder / dataset / LOCATOR / fold_name(fold)
 
     def mixture(self, name: str) -> Path:
         """Folder of a mixture."""
@@ -278,4 +283,4 @@ class Results:
 
     def gate_fold(self, name: str, fold: int) -> Path:
         """Folder of one fold of a mixture's gate."""
-        return self.mixture(name) / f"fold_{fold}"
+        return self.mixture(name) / fold_name(fold)

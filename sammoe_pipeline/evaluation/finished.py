@@ -14,6 +14,7 @@ from sammoe_pipeline.atomic import atomic_path
 from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.evaluation.pictures import Picture, Plane
 from sammoe_pipeline.evaluation.records import CaseRecord, ExpertRecord, RoutingRecord
+from sammoe_pipeline.paths import fold_name
 
 _TRUTH, _GENERAL, _MIXTURE = 1, 2, 4
 """Bits of a pixel."""
@@ -116,7 +117,7 @@ class FinishedCases:
         return found
 
     def _path(self, dataset: str, fold: int, case: str) -> Path:
-        return self.folder / dataset / f"fold_{fold}" / f"{case}.json"
+        return self.folder / dataset / fold_name(fold) / f"{case}.json"
 
 
 def kept(pictures: Iterable[Picture]) -> tuple[KeptPicture, ...]:

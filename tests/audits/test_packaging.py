@@ -49,8 +49,8 @@ def test_every_command_resolves_to_a_function(commands: dict[str, str]) -> None:
     assert missing == {}
 
 
-def test_the_demo_runs_the_functions_behind_the_commands(commands: dict[str, str]) -> None:
-    from sammoe_pipeline.demo import COMMANDS
+def test_stages_run_the_functions_behind_the_commands(commands: dict[str, str]) -> None:
+    from sammoe_pipeline.run_stages import COMMANDS
 
     assert COMMANDS.items() <= commands.items()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tqdm import tqdm
 
 from sammoe_pipeline.errors import WorkerDiedError
 from sammoe_pipeline.parallel import fitting_workers, run_jobs, worker_place
@@ -45,20 +46,39 @@ def test_a_dead_worker_is_explained() -> None:
         run_jobs(os._exit, [9, 9], workers=2, description="Dying")
 
 
+def draw_or_fail(draws: bool) -> None:
+    if not draws:
+        time.sleep(0.5)
+        raise ValueError("failed while the other drew")
+    tqdm.get_lock().acquire()
+    time.sleep(1000)
+
+
+def test_a_worker_that_ends_while_it_draws_its_bar_stops_nobody() -> None:
+    with pytest.raises(ValueError, match="while the other drew"):
+        run_jobs(draw_or_fail, [True, False], workers=2, description="Drawing")
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_their_parent(end: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import time\n"
+        "from pathlib import Path\n"
         "from sammoe_pipeline.parallel import run_jobs\n"
+        "def work(path):\n"
+        "    path.touch()\n"
+        "    time.sleep(1000)\n"
         "if __name__ == '__main__':\n"
-        "    run_jobs(time.sleep, [1000, 1000], workers=2, description='Sleeping')\n"
+        "    began = [Path(__file__).with_name(name) for name in ('one', 'two')]\n"
+        "    run_jobs(work, began, workers=2, description='Sleeping')\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
     try:
-        workers: set[int] = set()
-        wait_until(lambda: len(workers.update(busy_children(parent.pid)) or workers) == 2)
+        wait_until(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists())
+        workers = spawned_children(parent.pid)
+        assert len(workers) == 2
         parent.send_signal(end)
         parent.wait(timeout=30)
         wait_until(lambda: not any(is_running(worker) for worker in workers))
@@ -75,7 +95,7 @@ def wait_until(reached: Callable[[], bool]) -> None:
     raise TimeoutError
 
 
-def busy_children(parent: int) -> set[int]:
+def spawned_children(parent: int) -> set[int]:
     """Returns the spawned workers of a process, but for the one that watches over shared memory."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
