@@ -488,6 +488,8 @@ class LocatorCard(Artefact):
     """Of the weights file."""
     thresholds: dict[str, float]
     """By class: peak probability below which the class is taken to be absent, from the calibration cases."""
+    calibration_hits: dict[str, float]
+    """By class: share of the calibration cases with the class in which the locator's click falls into it."""
     iterations: int
     """Optimiser steps."""
     seconds: float

@@ -15,6 +15,8 @@ from sammoe_pipeline.raw_dataset import DatasetJson, read_dataset_json
 
 SCRATCH = "scratch"
 """What finetuning starts from where random weights are asked for."""
+_LOCATOR_DESIGN = 2
+"""Counts up when locators compute or learn another way, so that those of before are trained again."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class PlannedDataset:
             "split": self.fold(fold).model_dump(),
             "seed": plan.seed,
         }
+        if task is None:
+            parts["design"] = _LOCATOR_DESIGN
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property

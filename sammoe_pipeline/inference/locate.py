@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, deep_voxels
+from sammoe_pipeline.extents import Extents
 from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.model import SamMed3D
@@ -58,10 +59,14 @@ def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tens
     weight = torch.zeros(grid)
     ramp = 1 - (torch.arange(side) - (side - 1) / 2).abs() / (side / 2 + 0.5)
     tent = ramp[:, None, None] * ramp[None, :, None] * ramp[None, None, :]
+    extents = Extents.of(encoded.image)
     for start in _starts(grid, side):
-        embedding = encoded.embedding((start[0] * cell, start[1] * cell, start[2] * cell))
+        first = (start[0] * cell, start[1] * cell, start[2] * cell)
+        embedding = encoded.embedding(first)
+        places = window_places(extents, np.array(first, dtype=np.float64), np.eye(3), encoded.model)
         with torch.inference_mode():
-            maps = torch.stack([locator(embedding)[0].float().sigmoid() for locator in locators]).mean(dim=0).cpu()
+            logits = [locator(embedding, places[None].to(embedding.device)) for locator in locators]
+            maps = torch.stack([one[0].float().sigmoid() for one in logits]).mean(dim=0).cpu()
         if total is None:
             total = torch.zeros(maps.shape[0], *grid)
         inside = [(max(0, s), min(n, s + side)) for s, n in zip(start, grid, strict=True)]
@@ -71,6 +76,22 @@ def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tens
         weight[box] += tent[part]
     assert total is not None
     return total / weight
+
+
+def window_places(extents: Extents, start: NDArray[np.float64], matrix: NDArray[np.float64], model: SamMed3D) -> Tensor:
+    """Says where the embedding's cells of a window lie.
+
+    Args:
+        extents: of the image.
+        start: voxel position (3,) in the image of the middle of the window's first voxel.
+        matrix: (3, 3); a step of one voxel in the window is this step in voxels of the image.
+        model: whose windows they are.
+
+    Returns:
+        (g, g, g, 6), see `Extents.places`.
+    """
+    token = model.patch_size // model.embedding_size
+    return extents.places(start + matrix @ np.full(3, (token - 1) / 2), matrix * token, model.embedding_size)
 
 
 def _starts(grid: Sequence[int], side: int) -> list[Shape]:

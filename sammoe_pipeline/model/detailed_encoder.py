@@ -13,35 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from .image_encoder import Block
-from .layers import PatchConv3d, PatchConvTranspose3d
+from .layers import LocalMixing, PatchConv3d, PatchConvTranspose3d
 
 _EPSILON = 1e-6
 _CELLS = 4
 """Mask cells a side of one cell of the embedding."""
-
-
-class LocalMixing(nn.Module):
-    """A residual convolution over 3 x 3 x 3 neighbours.
-
-    Args:
-        width: channels.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, eps=_EPSILON)
-        self.conv = nn.Conv3d(width, width, kernel_size=3, padding=1)
-        self.act = nn.GELU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, X, Y, Z, width) -> (B, X, Y, Z, width)."""
-        cells = self.norm(x).movedim(-1, 1)
-        if len(cells) == 1 and cells.device.type == "cpu":
-            # For one patch alone torch takes its slow convolution, five times as slow as the fast one for two.
-            cells = cells.expand(2, -1, -1, -1, -1)
-        mixed: Tensor = self.conv(cells)[: len(x)].movedim(1, -1)
-        output: Tensor = x + self.act(mixed)
-        return output
 
 
 class DetailedImageEncoder(nn.Module):

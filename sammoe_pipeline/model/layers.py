@@ -94,3 +94,27 @@ class MLP(nn.Module):
             x = functional.relu(layer(x))
         output: Tensor = self.layers[-1](x)
         return output
+
+
+class LocalMixing(nn.Module):
+    """A residual convolution over 3 x 3 x 3 neighbours.
+
+    Args:
+        width: channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.conv = nn.Conv3d(width, width, kernel_size=3, padding=1)
+        self.act = nn.GELU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, X, Y, Z, width) -> (B, X, Y, Z, width)."""
+        cells = self.norm(x).movedim(-1, 1)
+        if len(cells) == 1 and cells.device.type == "cpu":
+            # For one patch alone torch takes its slow convolution, five times as slow as the fast one for two.
+            cells = cells.expand(2, -1, -1, -1, -1)
+        mixed: Tensor = self.conv(cells)[: len(x)].movedim(1, -1)
+        output: Tensor = x + self.act(mixed)
+        return output

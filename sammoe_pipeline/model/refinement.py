@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .detailed_encoder import LocalMixing
+from .layers import LocalMixing
 
 _REACHES = (0.05, 0.2)
 """How far a click is felt, in sides of the patch: within a thin structure, and within an organ."""

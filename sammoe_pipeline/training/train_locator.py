@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import Configuration, LocatorCard, provenance, sha256_of
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import TrainingError
+from sammoe_pipeline.extents import Extents
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_image import EncodedImage
-from sammoe_pipeline.inference.locate import new_locator, probability_maps
+from sammoe_pipeline.inference.locate import Sighting, new_locator, probability_maps, sight, window_places
 from sammoe_pipeline.model import SamMed3D, at_patch_size
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.normalisation import NORMALISATIONS
@@ -26,7 +29,6 @@ from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
-from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
 from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
 
@@ -36,6 +38,10 @@ _LEARNING_RATE = 2e-3
 _ENCODED_TOGETHER = 8
 _ANYWHERE = 0.3
 _SAFETY = 0.5
+_PLACE_JITTER = 0.1
+"""Scale and shift of places in training: few cases would be known by the very place of their borders."""
+_CROSS_ENTROPY = 10.0
+"""Weight of the cross-entropy, whose mean over cells is small since most of them belong to no class."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class _Windows:
     """(V, K, m, m, m) float16, the share of each cell that belongs to each class."""
     valid: Tensor
     """(V, 1, m, m, m) booleans."""
+    places: Tensor
+    """(V, g, g, g, 6), where in its image each cell of the embedding lies."""
 
 
 def train_locator(
@@ -54,8 +62,7 @@ def train_locator(
     """Fits the locator of a dataset on one fold.
 
     It learns all classes at once, whoever segments them, from windows anywhere in the training cases. Then it looks
-    through the calibration cases, and a class counts as present from half the lowest peak that it has in any case which
-    holds it.
+    through the calibration cases, which tell from which peak on a class counts as present; see `presence_threshold`.
 
     Args:
         planned: the dataset and its plan.
@@ -73,8 +80,8 @@ def train_locator(
     classes = tuple(planned.description.labels)
     windows = _embed_windows(planned, fold, configuration, classes, model, foundation, device)
     locator = _fit(windows, planned, model, len(classes), (planned.plan.seed, fold, 11), device)
-    thresholds = _calibrate(locator, planned, fold, configuration, classes, model, foundation)
-    return _finish(locator, thresholds, planned, fold, configuration, classes, foundation, folder, device, began)
+    thresholds, hits = _calibrate(locator, planned, fold, configuration, classes, model, foundation)
+    return _finish(locator, thresholds, hits, planned, fold, configuration, classes, foundation, folder, device, began)
 
 
 def _embed_windows(
@@ -89,27 +96,32 @@ def _embed_windows(
     from tqdm import tqdm
 
     cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
+    extents = [Extents.of(_image(case)) for case in cases]
     normalise = NORMALISATIONS[foundation.card.normalisation]
     count = planned.plan.locator_budget.views
 
-    def draw(index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rng = np.random.default_rng([planned.plan.seed, fold, 12, index])
-        case = cases[rng.integers(len(cases))]
-        image, labels = cut(case, _placement(case, rng, planned, model.patch_size), model.patch_size)
+        number = int(rng.integers(len(cases)))
+        case = cases[number]
+        placement = _placement(case, rng, planned, model.patch_size)
+        image, labels = cut(case, placement, model.patch_size)
         image = normalise(augment(image, rng))
         shares = torch.from_numpy(np.stack([members(labels, planned.description.labels[name]) for name in classes]))
         known = labels >= 0
         if planned.description.ignore is not None:
             known &= labels != planned.description.ignore
         targets = F.adaptive_avg_pool3d(shares.float(), model.mask_size).half()
-        return image, targets, F.adaptive_avg_pool3d(known[None].float(), model.mask_size) > 0.5
+        valid = F.adaptive_avg_pool3d(known[None].float(), model.mask_size) > 0.5
+        places = window_places(extents[number], placement.start(model.patch_size), placement.matrix, model)
+        return image, targets, valid, places
 
     def embed(first: int) -> _Windows:
         with one_thread():
             drawn = [draw(index) for index in range(first, min(count, first + _ENCODED_TOGETHER))]
-        images, targets, valid = map(torch.stack, zip(*drawn, strict=True))
+        images, targets, valid, places = map(torch.stack, zip(*drawn, strict=True))
         with torch.inference_mode(), autocast(device):
-            return _Windows(model.encode(images[:, None].to(device)).half().cpu(), targets, valid)
+            return _Windows(model.encode(images[:, None].to(device)).half().cpu(), targets, valid, places)
 
     parts = []
     with tqdm(total=count, desc="Embedding locator views", unit="view") as bar:
@@ -120,7 +132,12 @@ def _embed_windows(
         embeddings=torch.cat([part.embeddings for part in parts]),
         targets=torch.cat([part.targets for part in parts]),
         valid=torch.cat([part.valid for part in parts]),
+        places=torch.cat([part.places for part in parts]),
     )
+
+
+def _image(case: PreparedCase) -> Tensor:
+    return torch.from_numpy(np.asarray(case.image[:], dtype=np.float32))
 
 
 def _placement(case: PreparedCase, rng: np.random.Generator, planned: PlannedDataset, size: int) -> Placement:
@@ -145,13 +162,15 @@ def _fit(
     torch.manual_seed(planned.plan.seed)
     locator = new_locator(model, num_classes).to(device)
     optimiser = make_optimiser(locator, _LEARNING_RATE)
-    loss_of = MaskLoss()
     for iteration in (bar := tqdm(range(iterations), desc=f"Training locator of {planned.name}")):
-        chosen = np.random.default_rng([*seed, iteration]).integers(len(windows.valid), size=batch_size).tolist()
+        rng = np.random.default_rng([*seed, iteration])
+        chosen = rng.integers(len(windows.valid), size=batch_size).tolist()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration, iterations, _LEARNING_RATE)
-        logits = locator(windows.embeddings[chosen].float().to(device))
-        loss = loss_of(logits, windows.targets[chosen].to(device), windows.valid[chosen].to(device))
+        logits = locator(
+            windows.embeddings[chosen].float().to(device), _jittered(windows.places[chosen], rng).to(device)
+        )
+        loss = map_loss(logits, windows.targets[chosen].float().to(device), windows.valid[chosen].to(device))
         if not torch.isfinite(loss):
             raise TrainingError(f"The locator's loss is {loss.item()} at iteration {iteration}.")
         optimiser.zero_grad(set_to_none=True)
@@ -163,6 +182,33 @@ def _fit(
     return locator.eval().requires_grad_(False)
 
 
+def _jittered(places: Tensor, rng: np.random.Generator) -> Tensor:
+    size = (2, len(places), 1, 1, 1, places.shape[-1])
+    drawn = torch.from_numpy(rng.uniform(-_PLACE_JITTER, _PLACE_JITTER, size=size)).float()
+    return places * drawn[0].exp() + drawn[1]
+
+
+def map_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Compares maps with the truth: binary cross-entropy, and Dice of each class over the whole batch.
+
+    Most windows hold few of the classes. Classes that no window of the batch holds have no Dice: counted as lost, as
+    they are for masks, they would drown what there is to learn.
+
+    Args:
+        logits: (B, K, m, m, m).
+        target: (B, K, m, m, m), the share of each cell that belongs to each class.
+        valid: (B, 1, m, m, m) booleans, false where the truth is unknown.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    target = target * valid
+    likely = logits.sigmoid() * valid
+    both, either = ((2 * likely * target).sum((0, 2, 3, 4)), (likely + target).sum((0, 2, 3, 4)))
+    held = target.sum((0, 2, 3, 4)) > 0
+    lost = 1 - both / either.clamp_min(1e-6)
+    loss: Tensor = _CROSS_ENTROPY * (entropy * valid).mean() + (lost * held).sum() / held.sum().clamp_min(1)
+    return loss
+
+
 def _calibrate(
     locator: Locator,
     planned: PlannedDataset,
@@ -171,25 +217,67 @@ def _calibrate(
     classes: Sequence[str],
     model: SamMed3D,
     foundation: Foundation,
-) -> dict[str, float]:
-    peaks: dict[str, list[float]] = {name: [] for name in classes}
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns, by class, the peak from which it counts as present, and how often the click then falls into it."""
+    peaks: dict[str, list[tuple[float, bool]]] = {name: [] for name in classes}
+    hits: dict[str, list[bool]] = {name: [] for name in classes}
     for name in planned.fold(fold).calibration:
         case = PreparedCase.of(planned.paths, configuration.name, name)
-        image = torch.from_numpy(np.asarray(case.image[:], dtype=np.float32))
-        encoded = EncodedImage(image, model=model, normalisation=foundation.card.normalisation)
+        encoded = EncodedImage(_image(case), model=model, normalisation=foundation.card.normalisation)
         maps = probability_maps(encoded, [locator])
         for index, class_name in enumerate(classes):
+            seen = sight(maps[index], cell=model.patch_size // model.mask_size, components=False)
+            hit = _hits(seen, case, planned.description.labels[class_name])
+            peaks[class_name].append((seen.peak, hit))
             if case.properties.class_voxels[class_name]:
-                peaks[class_name].append(float(maps[index].max()))
-    unseen = [name for name, values in peaks.items() if not values]
+                hits[class_name].append(hit)
+    unseen = [name for name, found in hits.items() if not found]
     if unseen:
         logger.warning("%s, fold %d: no calibration case has %s", planned.name, fold, ", ".join(unseen))
-    return {name: _SAFETY * min(values) if values else _SAFETY for name, values in peaks.items()}
+    logger.info(
+        "Locator of %s, fold %d: of %d structures of calibration cases it clicks into %d",
+        planned.name,
+        fold,
+        sum(map(len, hits.values())),
+        sum(map(sum, hits.values())),
+    )
+    return (
+        {name: presence_threshold(found) for name, found in peaks.items()},
+        {name: float(np.mean(found)) for name, found in hits.items() if found},
+    )
+
+
+def _hits(seen: Sighting, case: PreparedCase, values: tuple[int, ...]) -> bool:
+    if not seen.clicks:
+        return False
+    at = np.clip(np.round(seen.clicks[0].position).astype(int), 0, np.array(case.properties.shape) - 1)
+    voxel = np.asarray(case.segmentation[tuple(slice(int(place), int(place) + 1) for place in at)])
+    return bool(np.isin(voxel, values).any())
+
+
+def presence_threshold(peaks: Sequence[tuple[float, bool]]) -> float:
+    """Chooses from which peak on a class counts as present: it errs least often then on the cases that are given.
+
+    A peak below it where the click would have hit the class is an error, and so is one above it elsewhere, be the class
+    absent or missed. It lies in the geometric middle of the peaks that it parts, or at half the lowest where it parts
+    none; of several such, the lowest is taken, since a user sees what is wrongly found and not what is missing.
+
+    Args:
+        peaks: of each case, its peak, and whether the click there lies in the class.
+    """
+    good, bad = ([peak for peak, hit in peaks if hit is wanted and peak > 0] for wanted in (True, False))
+    if not good:
+        return _SAFETY
+    ordered = sorted({*good, *bad})
+    candidates = [_SAFETY * ordered[0], *(math.sqrt(one * other) for one, other in pairwise(ordered))]
+    errors = [sum(p < t for p in good) + sum(p >= t for p in bad) for t in candidates]
+    return candidates[errors.index(min(errors))]
 
 
 def _finish(
     locator: Locator,
     thresholds: dict[str, float],
+    hits: dict[str, float],
     planned: PlannedDataset,
     fold: int,
     configuration: Configuration,
@@ -213,6 +301,7 @@ def _finish(
         recipe=planned.recipe(fold),
         sha256=sha256_of(folder / LOCATOR_WEIGHTS),
         thresholds=thresholds,
+        calibration_hits=hits,
         iterations=planned.plan.locator_budget.iterations,
         seconds=time.monotonic() - began,
         provenance=provenance(seed=planned.plan.seed, device=device, threads=torch.get_num_threads()),

@@ -76,6 +76,10 @@ class Placement:
         """Maps a voxel position (3,) of the case into the view of `size` voxels a side."""
         return np.asarray(np.linalg.solve(self.matrix, position - self.centre) + (size - 1) / 2, dtype=np.float64)
 
+    def start(self, size: int) -> NDArray[np.float64]:
+        """Returns the voxel position (3,) in the case of the first voxel of the view of `size` voxels a side."""
+        return np.asarray(self.centre - self.matrix @ np.full(3, (size - 1) / 2), dtype=np.float64)
+
 
 def cut(case: PreparedCase, placement: Placement, size: int) -> tuple[Tensor, Tensor]:
     """Cuts a view out of a case, decoding only the part that it touches.

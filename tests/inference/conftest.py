@@ -41,6 +41,7 @@ class BrightThing(nn.Module):
     """
 
     patch_size = mask_size = 16
+    embedding_size = 4
     embedding_channels = context_channels = 1
     detail_channels = 0
 
@@ -205,7 +206,7 @@ def make_mixture(nano_foundation: Foundation, bright_thing: BrightThing) -> Make
         *,
         served: dict[str, float] | None = None,
         gate: FixedGate | None = None,
-        locator: Callable[[Tensor], Tensor] | None = None,
+        locator: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Mixture:
         """Makes a mixture.
 
@@ -213,7 +214,7 @@ def make_mixture(nano_foundation: Foundation, bright_thing: BrightThing) -> Make
             datasets: its members; the first is located by `locator`.
             served: for each class with an expert, what its decoder multiplies logits with.
             gate: by default sure of the experts.
-            locator: logits of each class from a window.
+            locator: logits of each class from a window and its place.
         """
         experts = tuple(expert(name, name) for name in served or {})
         return Mixture(

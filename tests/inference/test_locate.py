@@ -16,7 +16,7 @@ class CoarseBrightThing(BrightThing):
     mask_size = 4
 
 
-def _read_off(embedding: Tensor) -> Tensor:
+def _read_off(embedding: Tensor, places: Tensor) -> Tensor:
     """Stands for a locator of two classes: where the image is bright, and where it is dark."""
     bright = torch.nn.functional.avg_pool3d(embedding, 4)
     return torch.cat([bright, -bright], dim=1)
@@ -45,7 +45,7 @@ def test_maps_tell_where_things_are() -> None:
 
 def test_probabilities_of_folds_are_averaged() -> None:
     encoded = _encoded((16, 16, 16))
-    sure, never = (lambda e, v=value: torch.full((1, 1, 4, 4, 4), v) for value in (50.0, -50.0))
+    sure, never = (lambda e, p, v=value: torch.full((1, 1, 4, 4, 4), v) for value in (50.0, -50.0))
     maps = probability_maps(encoded, [sure, never, never])  # type: ignore[list-item]
     torch.testing.assert_close(maps, torch.full((1, 4, 4, 4), 1 / 3))
 

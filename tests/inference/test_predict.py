@@ -128,7 +128,7 @@ def test_each_image_has_its_own_prompts_in_a_folder_of_them(make_mixture: MakeMi
     assert error is not None and "neither c.json nor c.mrk.json" in error
 
 
-def _on_bright(embedding: Tensor) -> Tensor:
+def _on_bright(embedding: Tensor, places: Tensor) -> Tensor:
     """Locates a first class where the image is bright, a second hardly anywhere."""
     bright = torch.where(embedding > 0, 4.0, -4.0)
     return torch.cat([bright, torch.full_like(bright, -1.0)], dim=1)

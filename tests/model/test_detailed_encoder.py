@@ -6,7 +6,7 @@ import torch
 from sammoe_pipeline.model.attention import Attention
 from sammoe_pipeline.model.detailed_encoder import DetailedImageEncoder, pack_detail, unpack_detail
 from sammoe_pipeline.model.image_encoder import Block
-from sammoe_pipeline.model.locator import Locator
+from sammoe_pipeline.model.locator import PLACES, Locator
 from sammoe_pipeline.model.mask_decoder import MaskDecoder, compared
 from sammoe_pipeline.model.transformer import TwoWayTransformer
 
@@ -92,8 +92,10 @@ def test_decoder_reads_the_detail_of_mask_cells_near_by(embedding: torch.Tensor,
 
 def test_locator_reads_the_detail_of_each_mask_cell(embedding: torch.Tensor, other: torch.Tensor) -> None:
     locator = Locator(channels=CONTEXT, num_classes=2, detail_channels=DETAIL, widths=(8, 6, 4))
-    changed = (locator(embedding) != locator(other)).any(dim=1)[0]
-    assert changed.nonzero().tolist() == [[9, 2, 6]]
+    places = torch.zeros(1, *embedding.shape[2:], PLACES)
+    changed = (locator(embedding, places) != locator(other, places)).any(dim=1)[0].nonzero()
+    assert [9, 2, 6] in changed.tolist()
+    assert (changed - torch.tensor([9, 2, 6])).abs().max() == 1
 
 
 def test_cells_are_compared_with_the_nearest_click_of_each_kind() -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +11,11 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import LocatorCard, sha256_of
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.inference.encoded_image import EncodedImage
-from sammoe_pipeline.inference.locate import probability_maps
+from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS, Results
 from sammoe_pipeline.training import train_locator as module
-from sammoe_pipeline.training.train_locator import train_locator
+from sammoe_pipeline.training.train_locator import map_loss, presence_threshold, train_locator
 from sammoe_pipeline.training.views import PreparedCase
 from tests.conftest import MakeWorkspace, Workspace
 
@@ -49,17 +48,51 @@ def test_card_says_what_the_locator_finds_and_belongs_to(trained: Workspace) -> 
     assert card.sha256 == sha256_of(folder / LOCATOR_WEIGHTS)
 
 
-def test_class_counts_as_present_from_half_its_lowest_peak_in_calibration_cases(
+@pytest.mark.parametrize(
+    ("peaks", "threshold"),
+    [
+        ([(0.5, True), (0.8, True)], 0.25),
+        ([(0.5, True), (0.8, True), (0.02, False)], 0.1),
+        ([(0.02, True), (0.8, True), (0.9, True), (0.1, False), (0.2, False)], 0.4),
+        ([(0.9, False)], 0.5),
+    ],
+)
+def test_class_counts_as_present_from_where_the_fewest_are_wrong(
+    peaks: list[tuple[float, bool]], threshold: float
+) -> None:
+    assert presence_threshold(peaks) == pytest.approx(threshold)
+
+
+def test_thresholds_and_hits_are_those_of_the_calibration_cases(
     make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]], tmp_path: Path
 ) -> None:
     far_only = np.where(boxes["case_3"] == 1, 0, boxes["case_3"])
     made = make_workspace({**boxes, "far_only": far_only}, {"near": 1, "far": 2})
     card = _train(made, tmp_path, iterations=20)
     locator = _load(tmp_path, 2)
-    for index, (name, cases) in enumerate({"near": [*boxes], "far": [*boxes, "far_only"]}.items()):
-        peaks = [float(_maps(made, case, locator)[index].max()) for case in cases]
-        assert card.thresholds[name] == pytest.approx(0.5 * min(peaks), rel=1e-4)
-        assert min(peaks) < 0.999 * max(peaks)
+    for index, name in enumerate(("near", "far")):
+        peaks = []
+        for case in made.planned.fold(0).calibration:
+            seen = sight(_maps(made, case, locator)[index], cell=1, components=False)
+            x, y, z = (round(place) for place in seen.clicks[0].position)
+            labels = np.asarray(PreparedCase.of(made.planned.paths, "native", case).segmentation[:])
+            peaks.append((seen.peak, bool(labels[x, y, z] == index + 1)))
+        assert card.thresholds[name] == pytest.approx(presence_threshold(peaks), rel=1e-4)
+        with_it = peaks if name == "far" else peaks[: len(boxes)]
+        assert card.calibration_hits[name] == pytest.approx(np.mean([hit for _, hit in with_it]))
+
+
+def test_only_classes_that_the_batch_holds_have_a_dice() -> None:
+    logits = torch.full((2, 2, 4, 4, 4), -9.0)
+    target, valid = torch.zeros(2, 2, 4, 4, 4), torch.ones(2, 1, 4, 4, 4, dtype=torch.bool)
+    assert float(map_loss(logits, target, valid)) < 0.01
+    target[0, 1, :2] = 1
+    logits[0, 1, :2] = 9.0
+    assert float(map_loss(logits, target, valid)) < 0.01
+    logits[0, 1, :2] = -9.0
+    assert float(map_loss(logits, target, valid)) > 1
+    valid[0, :, :2] = False
+    assert float(map_loss(logits, target, valid)) < 0.01
 
 
 def _train(workspace: Workspace, folder: Path, *, batch_size: int = 2, **budget: int) -> LocatorCard:
@@ -110,9 +143,6 @@ def test_class_without_calibration_cases_gets_a_threshold_and_is_named(
 def test_loss_that_is_not_finite_ends_the_training(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_loss() -> Callable[..., Tensor]:
-        return lambda *_: torch.tensor(float("inf"))
-
-    monkeypatch.setattr(module, "MaskLoss", no_loss)
+    monkeypatch.setattr(module, "map_loss", lambda *_: torch.tensor(float("inf")))
     with pytest.raises(TrainingError, match="loss is inf at iteration 0"):
         _train(workspace, tmp_path)
