@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.locate import probability_maps, sight
 from tests.inference.conftest import BrightThing, box
@@ -50,6 +51,10 @@ def test_probabilities_of_folds_are_averaged() -> None:
     torch.testing.assert_close(maps, torch.full((1, 4, 4, 4), 1 / 3))
 
 
+def rounded(click: Click) -> tuple[int, ...]:
+    return tuple(round(place) for place in click.position)
+
+
 def _map() -> Tensor:
     """A large likely component, a smaller one less likely, and one too small to count."""
     probability = torch.full((12, 12, 12), 0.01)
@@ -64,15 +69,23 @@ def _map() -> Tensor:
 def test_every_sizable_component_gets_a_click_the_likeliest_first() -> None:
     seen = sight(_map(), cell=1, components=True)
     assert seen.peak == pytest.approx(0.8)
-    assert [click.position for click in seen.clicks] == [(2.0, 3.0, 2.0), (9.0, 9.0, 9.0)]
+    assert [rounded(click) for click in seen.clicks] == [(2, 3, 2), (9, 9, 9)]
 
 
 def test_class_that_is_one_target_gets_one_click() -> None:
-    assert [click.position for click in sight(_map(), cell=1, components=False).clicks] == [(2.0, 3.0, 2.0)]
+    assert [rounded(click) for click in sight(_map(), cell=1, components=False).clicks] == [(2, 3, 2)]
 
 
-def test_click_lies_in_the_middle_of_its_cell() -> None:
-    assert sight(_map(), cell=4, components=False).clicks[0].position == (9.5, 13.5, 9.5)
+def test_click_lies_in_the_middle_of_a_cell_that_is_likely_alone() -> None:
+    probability = torch.zeros(12, 12, 12)
+    probability[2, 3, 2] = 0.8
+    assert sight(probability, cell=4, components=False).clicks[0].position == pytest.approx((9.5, 13.5, 9.5))
+
+
+def test_click_lies_between_two_cells_that_are_as_likely() -> None:
+    probability = torch.zeros(12, 12, 12)
+    probability[2, 3, 2] = probability[3, 3, 2] = 0.8
+    assert sight(probability, cell=4, components=False).clicks[0].position == pytest.approx((11.5, 13.5, 9.5))
 
 
 def test_click_on_the_last_cell_of_an_image_lies_in_the_image() -> None:
@@ -88,7 +101,7 @@ def test_click_lies_deep_even_where_the_border_is_likelier() -> None:
     probability[1:8, 1:8, 1:8] = 0.7
     probability[1, 1, 1] = 0.9
     x, y, z = sight(probability, cell=1, components=False).clicks[0].position
-    assert min(x, y, z) >= 2
+    assert min(x, y, z) >= 1.5
 
 
 def test_map_of_a_class_that_is_nowhere_has_a_peak_and_no_failure() -> None:
