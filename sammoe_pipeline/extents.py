@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sammoe_pipeline.geometry import Shape
+
 _SAMPLED = 1_000_000
 
 
@@ -28,18 +30,23 @@ class Extents:
     high: NDArray[np.float64]
 
     @classmethod
-    def of(cls, image: Tensor) -> Extents:
+    def of(cls, image: NDArray[np.generic]) -> Extents:
         """Measures an image (x, y, z); the body is what Otsu's threshold keeps, all of an image without contrast."""
         from skimage.filters import threshold_otsu
 
         shape = np.array(image.shape, dtype=np.float64)
-        step = max(1, math.ceil((image.numel() / _SAMPLED) ** (1 / 3)))
-        sampled = image[::step, ::step, ::step].cpu().numpy()
+        step = max(1, math.ceil((image.size / _SAMPLED) ** (1 / 3)))
+        sampled = np.asarray(image[::step, ::step, ::step], dtype=np.float32)
         known = sampled[np.isfinite(sampled)]
         if not known.size or known.min() == known.max():
             return cls(shape=shape, low=np.zeros(3), high=shape)
         body = np.argwhere(sampled > threshold_otsu(known))
         return cls(shape=shape, low=body.min(axis=0) * step, high=np.minimum((body.max(axis=0) + 1) * step, shape))
+
+    def on(self, shape: Shape) -> Extents:
+        """Returns the same on another grid over the same box."""
+        scale = np.array(shape) / self.shape
+        return Extents(shape=self.shape * scale, low=self.low * scale, high=self.high * scale)
 
     def places(self, first: NDArray[np.float64], step: NDArray[np.float64], count: int) -> Tensor:
         """Says where the cells of a window lie.

@@ -1,7 +1,8 @@
-"""One image as prediction sees it: canonical axes, resampled to each configuration when first needed."""
+"""One image as prediction sees it: canonical axes, in each configuration when first needed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.errors import SammoeError
-from sammoe_pipeline.geometry import Bounds, Orientation, Shape, to_grid
+from sammoe_pipeline.geometry import Bounds, Orientation, Shape, resampled_shape, spacing_of, to_grid
 from sammoe_pipeline.image_io import Volume
+from sammoe_pipeline.inference.zoomed import Zoomed
 from sammoe_pipeline.preprocessing import to_configuration
 
 
@@ -39,12 +41,12 @@ class CaseImage:
             )
         self.channels = tuple(channels)
         self.orientation = Orientation.of(channels[0].affine)
-        self._arrays: dict[tuple[float, int], Tensor] = {}
+        self._arrays: dict[tuple[float, int], Tensor | Zoomed] = {}
 
     @property
     def shape(self) -> Shape:
         """Voxels along the canonical axes."""
-        x, y, z = self.orientation.to_canonical(self.channels[0].data).shape
+        x, y, z = self._canonical(0).shape
         return x, y, z
 
     @property
@@ -53,8 +55,10 @@ class CaseImage:
         x, y, z = self.channels[0].data.shape
         return self.orientation.canonical_affine(self.channels[0].affine, (x, y, z))
 
-    def in_configuration(self, configuration: Configuration) -> Tensor:
+    def in_configuration(self, configuration: Configuration) -> Tensor | Zoomed:
         """Returns the configuration's channel at its spacing, (x, y, z) float32, not normalised.
+
+        Where that has more voxels than the image, they are computed window by window.
 
         Raises:
             SammoeError: the image has fewer channels than the configuration reads.
@@ -66,8 +70,16 @@ class CaseImage:
             )
         key = (configuration.spacing_mm, configuration.channel)
         if key not in self._arrays:
-            self._arrays[key] = to_configuration(self.channels[configuration.channel], configuration.spacing_mm)
+            volume = self.channels[configuration.channel]
+            shape = resampled_shape(self.shape, spacing_of(self.affine), configuration.spacing_mm)
+            if math.prod(shape) > math.prod(self.shape):
+                self._arrays[key] = Zoomed(self._canonical(configuration.channel), shape)
+            else:
+                self._arrays[key] = to_configuration(volume, configuration.spacing_mm)
         return self._arrays[key]
+
+    def _canonical(self, channel: int) -> NDArray[np.generic]:
+        return self.orientation.to_canonical(self.channels[channel].data)
 
     def click_in_configuration(self, click: Click, configuration: Configuration) -> Click:
         """Maps a click from canonical voxels into the configuration's voxels."""

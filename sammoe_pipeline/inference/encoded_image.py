@@ -11,6 +11,7 @@ from torch import Tensor
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import Shape, crop
 from sammoe_pipeline.inference.recent import Recent
+from sammoe_pipeline.inference.zoomed import Zoomed
 from sammoe_pipeline.model import DecoderStack, MaskDecoder, SamMed3D
 from sammoe_pipeline.normalisation import NORMALISATIONS
 from sammoe_pipeline.training.interaction import click_tensors
@@ -27,13 +28,13 @@ class EncodedImage:
     """An image at a configuration's spacing, with the embeddings of the windows that were looked at.
 
     Args:
-        image: (x, y, z) float32, not normalised.
+        image: (x, y, z) float32, not normalised; or computed window by window.
         model: the foundation.
         normalisation: in `sammoe_pipeline.normalisation.NORMALISATIONS`.
         sparing: keep the last window only, and let decoders answer one after another, where memory is short.
     """
 
-    def __init__(self, image: Tensor, *, model: SamMed3D, normalisation: str, sparing: bool = False) -> None:
+    def __init__(self, image: Tensor | Zoomed, *, model: SamMed3D, normalisation: str, sparing: bool = False) -> None:
         self.image = image
         self.model = model
         self.size = model.patch_size
@@ -58,6 +59,8 @@ class EncodedImage:
 
     def window(self, start: Shape) -> Tensor:
         """Returns the normalised window (P, P, P) that begins at `start`."""
+        if isinstance(self.image, Zoomed):
+            return self._normalise(self.image.window(start, self.size, torch.nan))
         return self._normalise(crop(self.image, start, self.size, pad_value=torch.nan))
 
     def embedding(self, start: Shape) -> Tensor:

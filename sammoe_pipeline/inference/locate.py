@@ -14,6 +14,7 @@ from sammoe_pipeline.clicks import Click, deep_voxels
 from sammoe_pipeline.extents import Extents
 from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.inference.encoded_image import EncodedImage
+from sammoe_pipeline.inference.zoomed import Zoomed
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.locator import Locator
 
@@ -59,7 +60,7 @@ def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tens
     weight = torch.zeros(grid)
     ramp = 1 - (torch.arange(side) - (side - 1) / 2).abs() / (side / 2 + 0.5)
     tent = ramp[:, None, None] * ramp[None, :, None] * ramp[None, None, :]
-    extents = Extents.of(encoded.image)
+    extents = _extents(encoded)
     for start in _starts(grid, side):
         first = (start[0] * cell, start[1] * cell, start[2] * cell)
         embedding = encoded.embedding(first)
@@ -76,6 +77,12 @@ def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tens
         weight[box] += tent[part]
     assert total is not None
     return total / weight
+
+
+def _extents(encoded: EncodedImage) -> Extents:
+    if isinstance(encoded.image, Zoomed):
+        return Extents.of(encoded.image.source).on(encoded.shape)
+    return Extents.of(encoded.image.numpy())
 
 
 def window_places(extents: Extents, start: NDArray[np.float64], matrix: NDArray[np.float64], model: SamMed3D) -> Tensor:

@@ -96,7 +96,7 @@ def _embed_windows(
     from tqdm import tqdm
 
     cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
-    extents = [Extents.of(_image(case)) for case in cases]
+    extents = [Extents.of(_image(case).numpy()) for case in cases]
     normalise = NORMALISATIONS[foundation.card.normalisation]
     count = planned.plan.locator_budget.views
 
