@@ -490,6 +490,8 @@ class LocatorCard(Artefact):
     """By class: peak probability below which the class is taken to be absent, from the calibration cases."""
     calibration_hits: dict[str, float]
     """By class: share of the calibration cases with the class in which the locator's click falls into it."""
+    longest_mm: float
+    """Longest side of the images that it learnt from, in millimetres."""
     iterations: int
     """Optimiser steps."""
     seconds: float
@@ -549,6 +551,8 @@ class MixtureDataset(Record):
     """In which the locator looks; None without one."""
     thresholds: dict[str, float]
     """By class: peak of the locator's probability from which the class counts as present, averaged over folds."""
+    locator_longest_mm: float | None = None
+    """Longest side of the images that its locators learnt from, in millimetres; None without one."""
     locator_sha256: dict[str, str]
     """By mixture fold; empty where the dataset has no trained locator."""
     locator_fold: dict[str, int]

@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from sammoe_pipeline.artefacts import Configuration, sha256_of
+from sammoe_pipeline.artefacts import Configuration, MixtureDataset, sha256_of
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.errors import SammoeError, UsageError, did_you_mean
+from sammoe_pipeline.geometry import spacing_of
 from sammoe_pipeline.image_io import FILE_ENDINGS
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.coarse_mask import CoarseMask
@@ -27,6 +28,9 @@ from sammoe_pipeline.inference.prompts import Interaction, lies_in, read_prompts
 from sammoe_pipeline.paths import DATASET_JSON
 
 Kind = Literal["locator", "file", "mask"]
+
+_MUCH_LARGER = 3
+"""An image so many times as long as any that a locator learnt from is of another kind."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,21 @@ def _from_mask(
     return wanted
 
 
+def _of_another_kind(encoded: EncodedCase, member: MixtureDataset) -> str | None:
+    """Says so where an image is much larger than those that a locator knows.
+
+    What it looks for is not there, and at its spacing there would be no end of windows: a torso is a hundred thousand
+    windows of a mouse's brain.
+    """
+    longest_mm = float((np.array(spacing_of(encoded.image.affine)) * encoded.image.shape).max())
+    if member.locator_longest_mm is None or longest_mm <= _MUCH_LARGER * member.locator_longest_mm:
+        return None
+    return (
+        f"not looked for: the image is {longest_mm:.3g} mm long, and the locator of {member.dataset} knows images of "
+        f"up to {member.locator_longest_mm:.3g} mm"
+    )
+
+
 def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[OutputClass]) -> list[Wanted]:
     assert mixture.card is not None
     wanted: list[Wanted] = []
@@ -210,6 +229,9 @@ def _from_locators(mixture: Mixture, encoded: EncodedCase, classes: Sequence[Out
         if not locators or not mine or member.locator_configuration is None:
             continue
         configuration: Configuration = member.locator_configuration
+        if warning := _of_another_kind(encoded, member):
+            wanted += [Wanted(output, (), (warning,)) for output in mine]
+            continue
         view = encoded.at(configuration)
         maps = probability_maps(view, locators)
         cell = view.size // mixture.model.mask_size

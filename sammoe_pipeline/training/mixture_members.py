@@ -116,6 +116,7 @@ def collect_members(
             )
         locators: dict[str, str] = {}
         peaks: dict[str, list[float]] = defaultdict(list)
+        longest_mm: list[float] = []
         for fold, own in serving.items():
             folder = places.locator_fold(dataset.name, own)
             if (folder / LOCATOR_JSON).is_file():
@@ -123,6 +124,7 @@ def collect_members(
                 _require_recipe(locator.recipe, dataset.recipe(own), folder / LOCATOR_JSON)
                 check_hash(folder / LOCATOR_WEIGHTS, locator.sha256)
                 locators[str(fold)] = locator.sha256
+                longest_mm.append(locator.longest_mm)
                 for class_name, peak in locator.thresholds.items():
                     peaks[class_name].append(peak)
             elif dataset.plan.tasks:
@@ -139,6 +141,7 @@ def collect_members(
                 experts=dataset.experts,
                 locator_configuration=dataset.plan.configurations[dataset.plan.locator_configuration],
                 thresholds={class_name: float(np.mean(values)) for class_name, values in peaks.items()},
+                locator_longest_mm=max(longest_mm, default=None),
                 locator_sha256=locators,
                 locator_fold={str(fold): own for fold, own in serving.items()},
             )

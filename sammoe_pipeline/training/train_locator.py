@@ -255,6 +255,11 @@ def _hits(seen: Sighting, case: PreparedCase, values: tuple[int, ...]) -> bool:
     return bool(np.isin(voxel, values).any())
 
 
+def _longest_mm(planned: PlannedDataset, fold: int, configuration: Configuration) -> float:
+    cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
+    return configuration.spacing_mm * max(max(case.properties.shape) for case in cases)
+
+
 def presence_threshold(peaks: Sequence[tuple[float, bool]]) -> float:
     """Chooses from which peak on a class counts as present: it errs least often then on the cases that are given.
 
@@ -302,6 +307,7 @@ def _finish(
         sha256=sha256_of(folder / LOCATOR_WEIGHTS),
         thresholds=thresholds,
         calibration_hits=hits,
+        longest_mm=_longest_mm(planned, fold, configuration),
         iterations=planned.plan.locator_budget.iterations,
         seconds=time.monotonic() - began,
         provenance=provenance(seed=planned.plan.seed, device=device, threads=torch.get_num_threads()),

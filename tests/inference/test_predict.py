@@ -176,6 +176,14 @@ def test_click_that_the_gate_refuses_is_answered_by_the_general_expert(
     np.testing.assert_array_equal(read_labels(tmp_path) > 0, LEFT)
 
 
+def test_locator_does_not_look_through_images_of_another_kind(make_mixture: MakeMixture, tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    small = member({"bright": 1, "absent": 2}).model_copy(update={"locator_longest_mm": 5.0})
+    targets = predict(make_mixture([small], locator=_on_bright), tmp_path).cases[0].targets
+    assert {target.chosen for target in targets} == {"none"}
+    assert all("knows images of up to 5 mm" in target.warnings[0] for target in targets)
+
+
 def test_classes_that_no_locator_looks_for_are_listed(make_mixture: MakeMixture, tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     entries = [member({"bright": 1, "absent": 2}), member({"other": 1}, name="Dataset008_Others", located=False)]

@@ -45,6 +45,11 @@ def test_card_says_what_the_locator_finds_and_belongs_to(trained: Workspace) -> 
     assert (card.fold, card.configuration) == (0, trained.foundation.native)
     assert card.foundation_sha256 == trained.foundation.card.sha256
     assert card.recipe == trained.planned.recipe(0)
+    shapes = [
+        PreparedCase.of(trained.planned.paths, "native", case).properties.shape
+        for case in trained.planned.fold(0).train
+    ]
+    assert card.longest_mm == max(map(max, shapes)) * card.configuration.spacing_mm
     assert card.sha256 == sha256_of(folder / LOCATOR_WEIGHTS)
 
 
