@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from planning.expert_choice import Measurement, Score
 from planning.fingerprint import take_fingerprint
 from planning.memory import Memory
 from planning.plan_check import check_plan
@@ -42,7 +43,7 @@ def raw(make_raw: MakeRaw) -> RawDataset:
     return read_raw_dataset(make_raw(cases, {"block_left": 1, "cord": 2, "nothing": 3}, spacing_mm=1.0))
 
 
-def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8) -> Plan:
+def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8, target_gb: float = 8.0) -> Plan:
     fingerprint = take_fingerprint(raw, workers=1)
     return make_plan(
         raw,
@@ -54,7 +55,7 @@ def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8) ->
         seed=0,
         device="cpu",
         workers=1,
-        memory=Memory(foundation, 8.0, "cpu"),
+        memory=Memory(foundation, target_gb, "cpu"),
     )
 
 
@@ -166,3 +167,59 @@ def test_a_class_must_share_its_tasks_configuration(raw: RawDataset, foundation:
     )
     with pytest.raises(ArtefactError, match=r"classes.block_left.configuration is native, that of its task 1mm"):
         check_plan(plan, raw, foundation, SPLITS, raw_digest="digest")
+
+
+def bone() -> NDArray[np.uint8]:
+    """A bar of 18 by 18 by 270 mm in voxels of 3 mm."""
+    label = np.zeros((16, 16, 100), dtype=np.uint8)
+    label[5:11, 5:11, 5:95] = 1
+    return label
+
+
+@pytest.fixture
+def better_in_larger_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the general expert do the better the more of a class its window shows."""
+
+    def measure(
+        raw: RawDataset,
+        foundation: Foundation,
+        decoders: Mapping[str, Path | None],
+        measurements: Mapping[str, Measurement],
+        **settings: Any,
+    ) -> dict[str, dict[str, dict[str, list[Score]]]]:
+        scores = {
+            name: {
+                one.name: [Score(dice=one.patch_size / 200, seconds=0.1)] * len(wanted.cases)
+                for one in wanted.candidates
+            }
+            for name, wanted in measurements.items()
+        }
+        return dict.fromkeys(decoders, scores)
+
+    monkeypatch.setattr("planning.planner.measure_decoders", measure)
+
+
+@pytest.fixture
+def raw_bone(make_raw: MakeRaw) -> RawDataset:
+    return read_raw_dataset(make_raw({f"case_{index}": bone() for index in range(4)}, {"femur": 1}))
+
+
+@pytest.mark.usefixtures("better_in_larger_windows")
+def test_a_long_bone_gets_the_larger_window_that_does_better(raw_bone: RawDataset, foundation: Foundation) -> None:
+    plan = plan_for(raw_bone, foundation)
+    native = foundation.card.patch_size
+    chosen = plan.configurations[plan.classes["femur"].configuration]
+    assert (chosen.patch_size, chosen.spacing_mm) == (2 * native, foundation.card.spacing_mm)
+    assert plan.tasks[0].configuration == chosen.name
+    assert plan.memory_gb[chosen.name] > Memory(foundation, 8.0, "cpu").needed_gb(native, plan.training.batch_size)
+
+
+@pytest.mark.usefixtures("better_in_larger_windows")
+def test_a_window_that_memory_does_not_hold_is_not_chosen_and_remarked(
+    raw_bone: RawDataset, foundation: Foundation
+) -> None:
+    memory = Memory(foundation, 8.0, "cpu")
+    native = foundation.card.patch_size
+    plan = plan_for(raw_bone, foundation, target_gb=(memory.needed_gb(native, 1) + memory.needed_gb(2 * native, 1)) / 2)
+    assert plan.configurations[plan.classes["femur"].configuration].patch_size < 2 * native
+    assert any(f"native_patch{2 * native} was not tried" in remark for remark in plan.remarks)
