@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,7 @@ from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.extents import Extents
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.inference.encoded_image import EncodedImage
-from sammoe_pipeline.inference.locate import Sighting, new_locator, probability_maps, sight, window_places
+from sammoe_pipeline.inference.locate import new_locator, window_places
 from sammoe_pipeline.model import SamMed3D, at_patch_size
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.normalisation import NORMALISATIONS
@@ -30,14 +27,14 @@ from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.threads import one_thread, side_by_side
 from sammoe_pipeline.training.augmentation import augment
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser
-from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix
+from sammoe_pipeline.training.presence import calibrate
+from sammoe_pipeline.training.views import Placement, PreparedCase, cut, members, random_matrix, whole_image
 
 logger = logging.getLogger(__name__)
 
 _LEARNING_RATE = 2e-3
 _ENCODED_TOGETHER = 8
 _ANYWHERE = 0.3
-_SAFETY = 0.5
 _PLACE_JITTER = 0.1
 """Scale and shift of places in training: few cases would be known by the very place of their borders."""
 _CROSS_ENTROPY = 10.0
@@ -62,7 +59,7 @@ def train_locator(
     """Fits the locator of a dataset on one fold.
 
     It learns all classes at once, whoever segments them, from windows anywhere in the training cases. Then it looks
-    through the calibration cases, which tell from which peak on a class counts as present; see `presence_threshold`.
+    through the calibration cases, which tell from which peak on a class counts as present; see `presence.py`.
 
     Args:
         planned: the dataset and its plan.
@@ -80,7 +77,7 @@ def train_locator(
     classes = tuple(planned.description.labels)
     windows = _embed_windows(planned, fold, configuration, classes, model, foundation, device)
     locator = _fit(windows, planned, model, len(classes), (planned.plan.seed, fold, 11), device)
-    thresholds, hits = _calibrate(locator, planned, fold, configuration, classes, model, foundation)
+    thresholds, hits = calibrate(locator, planned, fold, configuration, classes, model, foundation)
     return _finish(locator, thresholds, hits, planned, fold, configuration, classes, foundation, folder, device, began)
 
 
@@ -96,7 +93,7 @@ def _embed_windows(
     from tqdm import tqdm
 
     cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
-    extents = [Extents.of(_image(case).numpy()) for case in cases]
+    extents = [Extents.of(whole_image(case).numpy()) for case in cases]
     normalise = NORMALISATIONS[foundation.card.normalisation]
     count = planned.plan.locator_budget.views
 
@@ -134,10 +131,6 @@ def _embed_windows(
         valid=torch.cat([part.valid for part in parts]),
         places=torch.cat([part.places for part in parts]),
     )
-
-
-def _image(case: PreparedCase) -> Tensor:
-    return torch.from_numpy(np.asarray(case.image[:], dtype=np.float32))
 
 
 def _placement(case: PreparedCase, rng: np.random.Generator, planned: PlannedDataset, size: int) -> Placement:
@@ -202,81 +195,15 @@ def map_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     target = target * valid
     likely = logits.sigmoid() * valid
-    both, either = ((2 * likely * target).sum((0, 2, 3, 4)), (likely + target).sum((0, 2, 3, 4)))
-    held = target.sum((0, 2, 3, 4)) > 0
-    lost = 1 - both / either.clamp_min(1e-6)
-    loss: Tensor = _CROSS_ENTROPY * (entropy * valid).mean() + (lost * held).sum() / held.sum().clamp_min(1)
+    both, either, held = (cells.sum(dim=(0, 2, 3, 4)) for cells in (likely * target, likely + target, target))
+    lost = 1 - 2 * both / either.clamp_min(1e-6)
+    loss: Tensor = _CROSS_ENTROPY * (entropy * valid).mean() + (lost * (held > 0)).sum() / (held > 0).sum().clamp_min(1)
     return loss
-
-
-def _calibrate(
-    locator: Locator,
-    planned: PlannedDataset,
-    fold: int,
-    configuration: Configuration,
-    classes: Sequence[str],
-    model: SamMed3D,
-    foundation: Foundation,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns, by class, the peak from which it counts as present, and how often the click then falls into it."""
-    peaks: dict[str, list[tuple[float, bool]]] = {name: [] for name in classes}
-    hits: dict[str, list[bool]] = {name: [] for name in classes}
-    for name in planned.fold(fold).calibration:
-        case = PreparedCase.of(planned.paths, configuration.name, name)
-        encoded = EncodedImage(_image(case), model=model, normalisation=foundation.card.normalisation)
-        maps = probability_maps(encoded, [locator])
-        for index, class_name in enumerate(classes):
-            seen = sight(maps[index], cell=model.patch_size // model.mask_size, components=False)
-            hit = _hits(seen, case, planned.description.labels[class_name])
-            peaks[class_name].append((seen.peak, hit))
-            if case.properties.class_voxels[class_name]:
-                hits[class_name].append(hit)
-    unseen = [name for name, found in hits.items() if not found]
-    if unseen:
-        logger.warning("%s, fold %d: no calibration case has %s", planned.name, fold, ", ".join(unseen))
-    logger.info(
-        "Locator of %s, fold %d: of %d structures of calibration cases it clicks into %d",
-        planned.name,
-        fold,
-        sum(map(len, hits.values())),
-        sum(map(sum, hits.values())),
-    )
-    return (
-        {name: presence_threshold(found) for name, found in peaks.items()},
-        {name: float(np.mean(found)) for name, found in hits.items() if found},
-    )
-
-
-def _hits(seen: Sighting, case: PreparedCase, values: tuple[int, ...]) -> bool:
-    if not seen.clicks:
-        return False
-    at = np.clip(np.round(seen.clicks[0].position).astype(int), 0, np.array(case.properties.shape) - 1)
-    voxel = np.asarray(case.segmentation[tuple(slice(int(place), int(place) + 1) for place in at)])
-    return bool(np.isin(voxel, values).any())
 
 
 def _longest_mm(planned: PlannedDataset, fold: int, configuration: Configuration) -> float:
     cases = [PreparedCase.of(planned.paths, configuration.name, name) for name in planned.fold(fold).train]
     return configuration.spacing_mm * max(max(case.properties.shape) for case in cases)
-
-
-def presence_threshold(peaks: Sequence[tuple[float, bool]]) -> float:
-    """Chooses from which peak on a class counts as present: it errs least often then on the cases that are given.
-
-    A peak below it where the click would have hit the class is an error, and so is one above it elsewhere, be the class
-    absent or missed. It lies in the geometric middle of the peaks that it parts, or at half the lowest where it parts
-    none; of several such, the lowest is taken, since a user sees what is wrongly found and not what is missing.
-
-    Args:
-        peaks: of each case, its peak, and whether the click there lies in the class.
-    """
-    good, bad = ([peak for peak, hit in peaks if hit is wanted and peak > 0] for wanted in (True, False))
-    if not good:
-        return _SAFETY
-    ordered = sorted({*good, *bad})
-    candidates = [_SAFETY * ordered[0], *(math.sqrt(one * other) for one, other in pairwise(ordered))]
-    errors = [sum(p < t for p in good) + sum(p >= t for p in bad) for t in candidates]
-    return candidates[errors.index(min(errors))]
 
 
 def _finish(

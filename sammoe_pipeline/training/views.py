@@ -60,6 +60,11 @@ class PreparedCase:
         return open_array(self.segmentation_file)
 
 
+def whole_image(case: PreparedCase) -> Tensor:
+    """Returns a case's image (x, y, z), float32."""
+    return torch.from_numpy(np.asarray(case.image[:], dtype=np.float32))
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where a view lies in its case.

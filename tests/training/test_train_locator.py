@@ -15,7 +15,8 @@ from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import LOCATOR_JSON, LOCATOR_WEIGHTS, Results
 from sammoe_pipeline.training import train_locator as module
-from sammoe_pipeline.training.train_locator import map_loss, presence_threshold, train_locator
+from sammoe_pipeline.training.presence import presence_threshold
+from sammoe_pipeline.training.train_locator import map_loss, train_locator
 from sammoe_pipeline.training.views import PreparedCase
 from tests.conftest import MakeWorkspace, Workspace
 
