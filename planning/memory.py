@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -54,6 +55,7 @@ class Memory:
     def __init__(self, foundation: Foundation, target_gb: float, device: str) -> None:
         self.target_gb = target_gb
         self._foundation, self._device = foundation, device
+        self._needed: dict[tuple[int, int], float] = {}
         least = self.needed_gb(foundation.card.patch_size, 1)
         if least > target_gb:
             raise UsageError(
@@ -67,10 +69,22 @@ class Memory:
         Args:
             patch_size: voxels a side of a window.
             batch_size: views a step.
+
+        Returns:
+            Gigabytes; infinity where the card itself was not large enough to measure it.
         """
-        if self._device == "cuda":
-            return round(_measured(self._foundation, patch_size, batch_size) / 1e9, _DIGITS)
-        return round(_counted(self._foundation.card.builder, patch_size, batch_size) / 1e9, _DIGITS)
+        key = patch_size, batch_size
+        if key not in self._needed:
+            self._needed[key] = round(self._bytes(patch_size, batch_size) / 1e9, _DIGITS)
+        return self._needed[key]
+
+    def _bytes(self, patch_size: int, batch_size: int) -> float:
+        if self._device != "cuda":
+            return _counted(self._foundation.card.builder, patch_size, batch_size)
+        try:
+            return _measured(self._foundation, patch_size, batch_size)
+        except torch.OutOfMemoryError:
+            return math.inf
 
     def fits(self, patch_size: int) -> bool:
         """Tells whether a window of so many voxels a side can be used, one view at a time."""

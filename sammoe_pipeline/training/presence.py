@@ -88,7 +88,8 @@ def presence_threshold(peaks: Sequence[tuple[float, bool]]) -> float:
 
     A peak below it where the click would have hit the class is an error, and so is one above it elsewhere, be the class
     absent or missed. It lies in the geometric middle of the peaks that it parts, or at half the lowest where it parts
-    none; of several such, the lowest is taken, since a user sees what is wrongly found and not what is missing.
+    none; of several such, the lowest is taken, since a user sees what is wrongly found and not what is missing. Where
+    no click hits, it is 0.5: such a class counts only where the locator is sure.
 
     Args:
         peaks: of each case, its peak, and whether the click there lies in the class.

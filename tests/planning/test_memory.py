@@ -67,3 +67,20 @@ def test_a_batch_is_as_large_as_fits_in_every_window(
 def test_too_little_memory_for_one_view_is_said_at_once(nano_foundation: Foundation) -> None:
     with pytest.raises(UsageError, match=r"-gpu_memory_target 1e-06: finetuning an expert of 'nano' takes .* at least"):
         Memory(nano_foundation, 1e-6, "cpu")
+
+
+def test_what_a_card_cannot_hold_is_too_much_and_measured_once(
+    nano_foundation: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measured(of: Foundation, patch_size: int, batch_size: int) -> int:
+        asked.append((patch_size, batch_size))
+        if patch_size > of.card.patch_size:
+            raise torch.OutOfMemoryError
+        return 10**9
+
+    monkeypatch.setattr("planning.memory._measured", measured)
+    memory, native = Memory(nano_foundation, 8.0, "cuda"), nano_foundation.card.patch_size
+    assert [memory.fits(size) for size in (native, native, 2 * native, 2 * native)] == [True, True, False, False]
+    assert asked == [(native, 1), (2 * native, 1)]
