@@ -220,7 +220,17 @@ def train_gate(argv: list[str] | None = None) -> int:
         "sammoe_train_gate -d 4 901 -m mine -f 0 1",
     )
     parser.add_argument(
-        "-d", nargs="+", metavar="ID", help="datasets to join (default: all whose experts are finished in these folds)"
+        "-d",
+        nargs="+",
+        metavar="ID",
+        help="datasets to join (default: those of --experts, else all whose experts are finished in these folds)",
+    )
+    parser.add_argument(
+        "--experts",
+        nargs="+",
+        metavar="DATASET/TASK",
+        help="experts to join, as sammoe_experts list names them; the general expert serves the classes of the others "
+        "(default: all of the datasets)",
     )
     parser.add_argument("-m", default="default", metavar="NAME", help="name of the mixture (default: default)")
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="mixture folds (default: all)")
@@ -239,15 +249,20 @@ def train_gate(argv: list[str] | None = None) -> int:
 
     def body() -> None:
         from sammoe_pipeline.device import choose_device
-        from sammoe_pipeline.training.mixture_members import finished_datasets
+        from sammoe_pipeline.training.mixture_members import choose_experts, finished_datasets
         from sammoe_pipeline.training.train_gate import train_gate as train
 
         device = choose_device(arguments.device)
         folders = _folders(arguments)
         foundation = _foundation(arguments, folders)
         folds = _fold_numbers(arguments.f)
-        names = arguments.d or finished_datasets(folders, foundation, folds)
-        planned, raw = _datasets(names, folders, foundation)
+        experts = arguments.experts or []
+        named = list(dict.fromkeys(expert.partition("/")[0] for expert in experts))
+        planned, raw = _datasets(
+            arguments.d or named or finished_datasets(folders, foundation, folds), folders, foundation
+        )
+        if experts:
+            planned = choose_experts(planned, experts)
         card = train(
             planned,
             raw,

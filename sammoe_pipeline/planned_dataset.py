@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from sammoe_pipeline.artefacts import CandidateExpert, Configuration, FoldSplit, Plan, Splits, Task
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
@@ -137,6 +138,19 @@ class PlannedDataset:
             for name, chosen in self.plan.classes.items()
             if chosen.task is not None
         }
+
+    def with_experts(self, experts: Collection[str]) -> PlannedDataset:
+        """Returns the dataset with a choice of its plan's experts; the general one serves the classes of the others.
+
+        Args:
+            experts: `DatasetXXX_Name/task` of each; those that do not serve this dataset do not matter.
+        """
+        classes = {
+            name: chosen if self.experts.get(name) in experts else chosen.model_copy(update={"task": None})
+            for name, chosen in self.plan.classes.items()
+        }
+        tasks = tuple(task for task in self.plan.tasks if expert_key(self.name, task.name) in experts)
+        return replace(self, plan=self.plan.model_copy(update={"classes": classes, "tasks": tasks}))
 
     def start_of(self, task: Task) -> CandidateExpert:
         """Returns the expert of another dataset that a task's finetuning starts from.

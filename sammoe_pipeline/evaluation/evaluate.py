@@ -28,6 +28,7 @@ from sammoe_pipeline.evaluation.report import write_report
 from sammoe_pipeline.evaluation.summary import EvaluationSummary, Resources, summarise
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.paths import (
     CASES_CSV,
     EVALUATION,
@@ -109,6 +110,9 @@ def evaluate(
         )
     mixture_folder = Results(root=results, foundation=foundation.card.name).mixture(name)
     card = MixtureCard.load(mixture_folder / MIXTURE_JSON)
+    # A mixture may hold a choice of the plans' experts: classes of the others are general tasks in it.
+    joined = {expert_key(expert.dataset, expert.task) for expert in card.experts}
+    planned = [dataset.with_experts(joined) for dataset in planned]
     tolerances_mm = _tolerances(planned, tolerance_mm, class_tolerances_mm or {})
     asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=forgetting)
     settings = {

@@ -18,7 +18,7 @@ from sammoe_pipeline.artefacts import (
     MixtureExpert,
     sha256_of,
 )
-from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.packages.inventory import Expert, list_experts
@@ -76,6 +76,26 @@ def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[
             + ". Run sammoe_plan_and_preprocess and sammoe_train_expert, or choose finished folds with -f."
         )
     return ready
+
+
+def choose_experts(planned: Sequence[PlannedDataset], experts: Collection[str]) -> list[PlannedDataset]:
+    """Returns datasets with a choice of their experts; classes of the others are left to the general one.
+
+    Args:
+        planned: the mixture's datasets.
+        experts: `DatasetXXX_Name/task` of each, of these datasets or serving classes of theirs.
+
+    Raises:
+        UsageError: an expert serves none of the datasets.
+    """
+    known = sorted({key for dataset in planned for key in dataset.experts.values()})
+    for key in experts:
+        if key not in known:
+            raise UsageError(
+                f"--experts {key}: no plan of {', '.join(dataset.name for dataset in planned)} has this expert."
+                f"{did_you_mean(key, known)} Their experts are: {', '.join(known) or 'none'}."
+            )
+    return [dataset.with_experts(experts) for dataset in planned]
 
 
 def collect_members(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -219,6 +220,31 @@ def test_evaluation_asks_every_expert_about_everybody_s_classes(
     assert (folder / "experts.csv").is_file()
     assert cli.evaluate(flags) == 0
     assert not (folder / "experts.csv").exists()
+
+
+def test_mixture_of_one_expert_leaves_the_classes_of_the_other_to_the_general_expert(
+    trained: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "workspace"
+    shutil.copytree(trained.root, root)
+    workspace = Workspace(root=root, foundation=trained.foundation)
+    flags = ["-m", "one", *workspace.flags, *workspace.model_flags]
+    whole = MixtureCard.load(workspace.results / "mixtures" / "default" / "mixture.json")
+    joined, left_out = (f"{expert.dataset}/{expert.task}" for expert in whole.experts)
+    assert cli.train_gate([*flags, "--experts", joined]) == 0
+    card = MixtureCard.load(workspace.results / "mixtures" / "one" / "mixture.json")
+    assert [f"{expert.dataset}/{expert.task}" for expert in card.experts] == [joined]
+    assert {name for name, key in card.datasets[0].experts.items() if key == joined} == set(whole.experts[0].classes)
+    assert set(card.datasets[0].experts) == set(whole.experts[0].classes)
+
+    assert cli.evaluate([*flags, "--seeds", "1"]) == 0
+    with (workspace.results / "mixtures" / "one" / "evaluation" / "routing.csv").open() as file:
+        tasks = {row["class_name"]: row["task"] for row in csv.DictReader(file)}
+    assert {name for name, task in tasks.items() if not task} == set(whole.experts[1].classes)
+
+    capsys.readouterr()
+    assert cli.train_gate([*flags, "--experts", f"{left_out}s"]) == 1
+    assert f"Did you mean '{left_out}'?" in capsys.readouterr().err
 
 
 def test_experts_of_unfinished_folds_are_named(
