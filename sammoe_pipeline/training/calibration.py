@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ NEVER = 1.01
 """A threshold that no confidence reaches."""
 THRESHOLDS = (*(round(0.3 + 0.05 * step, 2) for step in range(14)), 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, NEVER)
 _AS_GOOD = 5e-4
+_PROMPTS = 6
+"""Of each class, where every calibration case has it; few cases are clicked on more often."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,9 @@ class Trial:
 
 
 def try_out(members: Sequence[Member], fold: int, mixture: Mixture, seed: int) -> list[Trial]:
-    """Answers a click on every target of a fold's calibration cases in every way that some threshold would choose.
+    """Answers clicks on every target of a fold's calibration cases in every way that some threshold would choose.
+
+    A single click on each class of a single case would tell little of what general tasks lose.
 
     Args:
         members: the mixture's datasets.
@@ -48,17 +53,24 @@ def try_out(members: Sequence[Member], fold: int, mixture: Mixture, seed: int) -
     """
     from tqdm import tqdm
 
-    def try_case(job: tuple[Member, str]) -> list[Trial]:
-        member, case = job
+    def try_case(job: tuple[Member, str, int]) -> list[Trial]:
+        member, case, clicks = job
         prompts = prompts_in(
-            case, member, model=mixture.model, foundation=mixture.foundation, seed=seed + 1, off_task=False
+            case,
+            member,
+            model=mixture.model,
+            foundation=mixture.foundation,
+            seed=seed + 1,
+            clicks=clicks,
+            off_task=False,
         )
         return [_try(prompt, mixture) for prompt in prompts]
 
     jobs = []
     for member in members:
         cases = member.planned.fold(fold % member.planned.num_folds).calibration
-        jobs += [(member, case) for case in choose_cases(member, cases, seed + 1)]
+        clicks = math.ceil(_PROMPTS / max(1, len(cases)))
+        jobs += [(member, case, clicks) for case in choose_cases(member, cases, seed + 1)]
     bar = tqdm(side_by_side(try_case, jobs), desc=f"Calibrating fold {fold}", total=len(jobs), unit="case")
     return [trial for of_case in bar for trial in of_case]
 
