@@ -57,6 +57,7 @@ setup(
         "pydicom>=3",
         "safetensors",
         "scikit-image",
+        "scikit-learn",
         "scipy",
         "tqdm",
         "zlib-ng",

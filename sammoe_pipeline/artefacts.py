@@ -591,11 +591,6 @@ class MixtureCard(Artefact):
     """Values of outputs for the whole mixture. A value given out once keeps its meaning when datasets join or leave."""
     gate_sha256: dict[str, str]
     """By fold."""
-    gate_hidden: int
-    """Width of the gate's hidden layer."""
-    gate_classes: dict[str, tuple[str, ...]]
-    """What each decoder was taught to answer, in the order of the gate's outputs: by expert, and of `general`, classes
-    as `DatasetXXX_Name:class`. A decoder's confidence is the sum over its classes."""
     threshold: float
     """Confidence from which an expert answers."""
     top_k: int

@@ -30,7 +30,7 @@ EXPERT_JSON, EXPERT_WEIGHTS = "expert.json", "expert.safetensors"
 LOCATOR, LOCATOR_JSON, LOCATOR_WEIGHTS = "locator", "locator.json", "locator.safetensors"
 MIXTURES, MIXTURE_JSON, GATE_WEIGHTS = "mixtures", "mixture.json", "gate.safetensors"
 CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.csv", "progress.png"
-EXAMPLES_PNG, EMBEDDINGS = "examples.png", "embeddings"
+EXAMPLES_PNG, EMBEDDINGS, DESCRIBED_CLICKS = "examples.png", "embeddings", "described_clicks"
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
 EXPERTS_CSV, FINISHED_CASES = "experts.csv", "finished"
 REPORT_HTML = "report.html"
@@ -225,6 +225,10 @@ class PreprocessedDataset:
     def embeddings(self) -> Path:
         """Cache of embedded training views; may be removed at any time."""
         return self.folder / self.foundation / EMBEDDINGS
+
+    def described_clicks(self, case: str) -> Path:
+        """Clicks on a case as gates read them; may be removed at any time."""
+        return self.folder / self.foundation / DESCRIBED_CLICKS / f"{case}.safetensors"
 
     def ground_truth(self, case: str) -> Path:
         """Label map of a case on its original grid, always as `.nii.gz`."""

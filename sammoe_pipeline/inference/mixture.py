@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from sammoe_pipeline.artefacts import Configuration, MixtureCard, MixtureDataset, MixtureExpert
 from sammoe_pipeline.clicks import Click
@@ -24,8 +24,8 @@ from sammoe_pipeline.geometry import Bounds
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import new_locator
-from sammoe_pipeline.inference.prompt_description import describe, new_gate
-from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, select
+from sammoe_pipeline.inference.prompt_description import describe, gate_configurations, new_gate
+from sammoe_pipeline.inference.routing import GENERAL, LEAST_CONFIDENCE, Routing, expert_key, select
 from sammoe_pipeline.inference.segment import Answer, blend
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.gate import Gate
@@ -124,9 +124,7 @@ class Mixture:
         mixture.decoders = cls.load_decoders(mixture.model, card.experts, wanted, places)
         for fold in wanted:
             if str(fold) in card.gate_sha256:
-                gate = new_gate(foundation, mixture.model, card.experts, card.gate_classes, hidden=card.gate_hidden).to(
-                    device
-                )
+                gate = new_gate(foundation, mixture.model, card.datasets, card.experts).to(device)
                 weights = places.gate_fold(name, fold) / GATE_WEIGHTS
                 mixture.gates.append(_load(gate, weights, card.gate_sha256[str(fold)]))
         for member in card.datasets:
@@ -277,22 +275,50 @@ class Mixture:
             dataset: restricts the candidates to the expert of `class_name` in this dataset, beside the general one.
             class_name: what the prompt is said to mean, if it is said.
         """
-        if class_name is not None and dataset is not None:
-            own = self.expert_of(dataset, class_name)
-            candidates = [i for i, e in enumerate(self.experts) if expert_key(e.dataset, e.task) == own]
-        else:
-            candidates = list(range(len(self.experts)))
-        if not candidates or not self.gates or self.card is None:
+        if not self.experts or not self.gates or self.card is None:
             return Routing(confidences={GENERAL: 1.0}, chosen={})
-        description = describe(self.foundation, self.experts, case, [clicks], candidates)
-        with torch.inference_mode():
-            each = [gate.confidences(description, candidates)[0] for gate in self.gates]
-        mean = torch.stack(each).mean(dim=0).tolist()
-        confidences = {GENERAL: mean[0]}
-        for index in candidates:
-            expert = self.experts[index]
-            confidences[expert_key(expert.dataset, expert.task)] = mean[1 + index]
+        if class_name is not None and dataset is not None:
+            confidences = self._confidence_in(case, clicks, dataset, class_name)
+        else:
+            confidences = self._confidences(case, clicks)
         return select(confidences, threshold=self.card.threshold, top_k=self.card.top_k)
+
+    def _confidences(self, case: EncodedCase, clicks: Sequence[Click]) -> dict[str, float]:
+        """Judges a prompt that may mean anything; configurations of datasets that it cannot be of are not looked at."""
+        assert self.card is not None
+        descriptions = self._described(case, clicks, [0])
+        with torch.inference_mode():
+            shares = torch.stack([gate.shares(descriptions[:, 0])[0] for gate in self.gates]).mean(dim=0)
+            likely = [index for index, share in enumerate(shares.tolist()) if share >= LEAST_CONFIDENCE]
+            told = [self.gates[0].datasets[index] for index in likely]
+            descriptions = self._described(case, clicks, sorted({0}.union(*(one.everything for one in told))))
+            each = [gate.confidences(descriptions, likely)[0] for gate in self.gates]
+        keys = [GENERAL, *(expert_key(expert.dataset, expert.task) for expert in self.experts)]
+        return dict(zip(keys, torch.stack(each).mean(dim=0).tolist(), strict=True))
+
+    def _confidence_in(
+        self, case: EncodedCase, clicks: Sequence[Click], dataset: str, class_name: str
+    ) -> dict[str, float]:
+        """Judges a prompt that is said to mean a class: its expert, or the general one."""
+        key = self.expert_of(dataset, class_name)
+        if key is None or self.card is None:
+            return {GENERAL: 1.0}
+        _, indices = gate_configurations(self.foundation, self.experts)
+        member = [one.dataset for one in self.card.datasets].index(dataset)
+        expert = [expert_key(one.dataset, one.task) for one in self.experts].index(key)
+        descriptions = self._described(case, clicks, sorted({0, indices[expert]}))
+        with torch.inference_mode():
+            each = [gate.confidence_of(descriptions, dataset=member, expert=expert) for gate in self.gates]
+        confidence = float(torch.stack(each).mean())
+        return {GENERAL: 1 - confidence, key: confidence}
+
+    def _described(self, case: EncodedCase, clicks: Sequence[Click], needed: Sequence[int]) -> Tensor:
+        """Returns (1, K, F), zeros in the configurations that are not needed."""
+        configurations, _ = gate_configurations(self.foundation, self.experts)
+        found = describe(case, [clicks], [configurations[index] for index in needed])
+        descriptions = found.new_zeros(1, len(configurations), found.shape[2])
+        descriptions[:, list(needed)] = found
+        return descriptions
 
     def answer(
         self, case: EncodedCase, clicks: Sequence[Click], routing: Routing, *, general_configuration: Configuration

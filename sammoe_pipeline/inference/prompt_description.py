@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sammoe_pipeline.artefacts import Configuration, MixtureExpert
+from sammoe_pipeline.artefacts import Configuration, MixtureDataset, MixtureExpert
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.geometry import Shape
@@ -17,7 +17,7 @@ from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.model import SamMed3D
-from sammoe_pipeline.model.gate import Gate
+from sammoe_pipeline.model.gate import Gate, GateDataset
 from sammoe_pipeline.model.prompt_features import num_prompt_features, prompt_features
 from sammoe_pipeline.training.interaction import click_tensors
 
@@ -49,68 +49,59 @@ def gate_configurations(
 
 
 def new_gate(
-    foundation: Foundation,
-    model: SamMed3D,
-    experts: Sequence[MixtureExpert],
-    classes: Mapping[str, Sequence[str]],
-    *,
-    hidden: int,
+    foundation: Foundation, model: SamMed3D, datasets: Sequence[MixtureDataset], experts: Sequence[MixtureExpert]
 ) -> Gate:
-    """Builds the gate of some experts, with random weights.
+    """Builds the gate of a mixture, not fitted yet.
 
     Args:
         foundation: gives the native configuration.
         model: whose embeddings it reads.
-        experts: of the mixture, in the gate's order.
-        classes: what each decoder is to answer, by expert key and of `GENERAL`.
-        hidden: width of its trunk.
+        datasets: of the mixture, in the gate's order.
+        experts: likewise.
     """
     _, indices = gate_configurations(foundation, experts)
     return Gate(
         channels=num_prompt_features(model.context_channels, model.detail_channels),
-        general_classes=len(classes[GENERAL]),
-        expert_classes=[len(classes[expert_key(expert.dataset, expert.task)]) for expert in experts],
         expert_configurations=indices,
-        hidden=hidden,
+        datasets=[_told_apart(dataset, experts, indices) for dataset in datasets],
     )
 
 
+def _told_apart(dataset: MixtureDataset, experts: Sequence[MixtureExpert], indices: Sequence[int]) -> GateDataset:
+    index_of = {expert_key(expert.dataset, expert.task): index for index, expert in enumerate(experts)}
+    owners = tuple(index_of.get(dataset.experts.get(name, GENERAL)) for name in dataset.configurations)
+    own = {indices[owner] for owner in owners if owner is not None}
+    return GateDataset(owners=owners, configurations=tuple(sorted(own - {0})))
+
+
 def describe(
-    foundation: Foundation,
-    experts: Sequence[MixtureExpert],
     case: EncodedCase,
     prompts: Sequence[Sequence[Click]],
-    candidates: Sequence[int],
+    configurations: Sequence[Configuration],
     *,
     for_answers: bool = True,
 ) -> Tensor:
-    """Describes prompts in native and in the configurations of some experts, decoding several windows at a time.
+    """Describes prompts in some configurations, decoding several windows at a time.
 
     Args:
-        foundation: gives the native configuration.
-        experts: all experts of the mixture.
         case: the image.
         prompts: the clicks of each, in canonical voxels; the window is centred on the first positive one, and every
             positive one within it is read.
-        candidates: indices of experts whose configurations are needed; the others' rows stay zero.
+        configurations: K of them.
         for_answers: embed windows one by one and keep them for whoever answers next. Several at a time are faster, and
             differ in the last bit.
 
     Returns:
         (B, K, F).
     """
-    configurations, indices = gate_configurations(foundation, experts)
-    needed = sorted({0, *(indices[candidate] for candidate in candidates)})
-    shown = [_Shown.of(case, clicks, configurations[index]) for clicks in prompts for index in needed]
+    shown = [_Shown.of(case, clicks, configuration) for clicks in prompts for configuration in configurations]
     found: dict[int, Tensor] = {}
     for together in _alike([(len(one.clicks), one.image.size) for one in shown]):
         found |= dict(
             zip(together, _features([shown[index] for index in together], for_answers=for_answers), strict=True)
         )
     rows = torch.stack([found[index] for index in range(len(shown))])
-    description = rows.new_zeros(len(prompts), len(configurations), rows.shape[1])
-    description[:, needed] = rows.reshape(len(prompts), len(needed), -1)
-    return description
+    return rows.reshape(len(prompts), len(configurations), -1)
 
 
 def _alike(kinds: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 GENERAL = "general"
 """Name of the general expert in tables and files."""
+LEAST_CONFIDENCE = 0.3
+"""No threshold is lower: who is less sure than that does not answer, so that nothing more need be known of it."""
 
 
 def expert_key(dataset: str, task: str) -> str:

@@ -108,6 +108,5 @@ class Shapes:
                 return new_locator(self._network, len(card.classes)).state_dict()
             mixture = self._cards[str(path.parent.with_name(MIXTURE_JSON))]
             assert isinstance(mixture, MixtureCard)
-            return new_gate(
-                self._foundation, self._network, mixture.experts, mixture.gate_classes, hidden=mixture.gate_hidden
-            ).state_dict()
+            gate = new_gate(self._foundation, self._network, mixture.datasets, mixture.experts)
+            return gate.state_dict()

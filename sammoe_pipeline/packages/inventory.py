@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sammoe_pipeline.artefacts import ExpertCard, MixtureCard
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
-from sammoe_pipeline.inference.routing import GENERAL, expert_key
+from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.paths import (
     EXPERT_JSON,
     EXPERT_WEIGHTS,
@@ -180,11 +180,9 @@ def weights_of_mixture(card: MixtureCard, places: Results) -> list[tuple[Path, s
         ArtefactError: the card does not say which weights serve one of its folds.
     """
     folds = {str(fold) for fold in card.folds}
-    keys = {GENERAL, *(expert_key(expert.dataset, expert.task) for expert in card.experts)}
     gates = folds if card.experts else set()
     whole = (
         set(card.gate_sha256) == gates
-        and (not card.experts or set(card.gate_classes) == keys)
         and all(set(expert.sha256) == set(expert.expert_fold) == folds for expert in card.experts)
         and all(set(member.locator_sha256) <= set(member.locator_fold) for member in card.datasets)
     )

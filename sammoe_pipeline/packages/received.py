@@ -26,8 +26,6 @@ from sammoe_pipeline.packages.manifest import PackageFile, PackageFoundation, Pa
 from sammoe_pipeline.packages.weights import largest_size_bytes
 from sammoe_pipeline.paths import EXPERT_WEIGHTS, MANIFEST_JSON, Results, is_dataset_folder, safe_name
 
-_WIDEST_GATE = 1 << 16
-
 
 @dataclass(frozen=True)
 class Received:
@@ -158,8 +156,6 @@ def _require_kind(package: Package, cards: dict[str, Card], weights: dict[str, P
     for card in cards.values():
         if isinstance(card, LocatorCard) and len(card.classes) != classes[card.dataset]:
             raise package.refused(f"the locator of {card.dataset} looks for other classes than the mixture {name}")
-    if not 0 < mixtures[0].gate_hidden <= _WIDEST_GATE:
-        raise package.refused(f"its gate is {mixtures[0].gate_hidden} wide, and may be 1 to {_WIDEST_GATE}")
 
 
 def _require_named_weights(package: Package, cards: dict[str, Card], weights: dict[str, PackageFile]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from sammoe_pipeline.artefacts import CalibrationPoint
 from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.inference.mixture import Mixture
-from sammoe_pipeline.inference.routing import GENERAL, Routing, select
+from sammoe_pipeline.inference.routing import GENERAL, LEAST_CONFIDENCE, Routing, select
 from sammoe_pipeline.threads import side_by_side
 from sammoe_pipeline.training.gate_prompts import GatePrompt, Member, choose_cases, prompts_in
 
@@ -22,7 +22,16 @@ logger = logging.getLogger(__name__)
 TOP_K = 2
 NEVER = 1.01
 """A threshold that no confidence reaches."""
-THRESHOLDS = (*(round(0.3 + 0.05 * step, 2) for step in range(14)), 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, NEVER)
+THRESHOLDS = (
+    *(round(LEAST_CONFIDENCE + 0.05 * step, 2) for step in range(14)),
+    0.97,
+    0.98,
+    0.99,
+    0.995,
+    0.998,
+    0.999,
+    NEVER,
+)
 _AS_GOOD = 5e-4
 _PROMPTS = 6
 """Of each class, where every calibration case has it; few cases are clicked on more often."""

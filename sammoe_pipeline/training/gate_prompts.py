@@ -20,8 +20,9 @@ from sammoe_pipeline.raw_dataset import RawDataset
 
 OFF_TASK = "off task"
 """Class name of prompts that point at nothing the dataset names."""
-_MOST_CASES = 40
-_OFF_TASK_CLICKS = 2
+_MOST_CASES = 50
+OFF_TASK_CLICKS = 4
+"""Each time that a case is clicked on, and half as many as it has classes where that is more."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,9 @@ def _off_task_clicks(labelled: RawLabelledCase, rng: np.random.Generator) -> lis
     canonical = labelled.image.orientation.to_canonical(image)
     nothing = (labelled.labels == 0) & (canonical > np.percentile(canonical, 25))
     candidates = np.flatnonzero(nothing)
+    wanted = max(OFF_TASK_CLICKS, len(labelled.planned.description.labels) // 2)
     if len(candidates) == 0:
         return []
-    drawn = rng.choice(candidates, size=min(_OFF_TASK_CLICKS, len(candidates)), replace=False)
+    drawn = rng.choice(candidates, size=min(wanted, len(candidates)), replace=False)
     positions = np.stack(np.unravel_index(drawn, labelled.labels.shape), axis=1)
     return [Click(position=(float(x), float(y), float(z))) for x, y, z in positions]

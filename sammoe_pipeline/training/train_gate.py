@@ -19,6 +19,7 @@ from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.prompt_description import gate_configurations, new_gate
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
@@ -30,7 +31,8 @@ from sammoe_pipeline.paths import (
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import RawDataset
 from sammoe_pipeline.training.calibration import TOP_K, Trial, calibration_curve, choose_threshold, try_out
-from sammoe_pipeline.training.gate_fitting import HIDDEN, classes_of, fit_gate
+from sammoe_pipeline.training.described_clicks import DescribedClicks, describe_clicks
+from sammoe_pipeline.training.gate_fitting import fit_gate
 from sammoe_pipeline.training.gate_prompts import Member
 from sammoe_pipeline.training.mixture_members import collect_members, output_labels, weight_hashes
 
@@ -51,8 +53,8 @@ def train_gate(
 ) -> MixtureCard:
     """Joins every expert of some datasets into a mixture.
 
-    In each mixture fold the gate is taught on the training cases of that fold which class a click means (the paper's
-    joint softmax over general and experts, class by class), with clicks beside all tasks as the general expert's. The
+    In each mixture fold the gate is fitted to clicks on the training cases of that fold, whose class is known, and to
+    clicks beside all classes, which are the general expert's. The
     threshold is then the one with the best mean Dice on the calibration cases of all folds among those that cost
     general tasks no more than allowed.
     `val` is never read. Foundation and experts are hashed before and after.
@@ -97,8 +99,6 @@ def train_gate(
         experts=experts,
         labels=output_labels(planned, places.mixture(name) / MIXTURE_JSON),
         gate_sha256={},
-        gate_hidden=HIDDEN,
-        gate_classes=classes_of(members, experts),
         threshold=0.5,
         top_k=TOP_K,
         max_general_loss=max_general_loss,
@@ -106,8 +106,13 @@ def train_gate(
         seconds=0.0,
         provenance=provenance(seed=seed, device=device, threads=torch.get_num_threads()),
     )
+    clicks = _described(card, members, model, foundation, seed, device) if experts else []
     for fold in wanted if experts else ():
-        gate = fit_gate(members, fold, experts, model, foundation, seed, device)
+        gate = new_gate(foundation, model, card.datasets, experts)
+        training = [
+            of.of(one.planned.fold(fold % one.planned.num_folds).train) for of, one in zip(clicks, members, strict=True)
+        ]
+        fit_gate(gate, training, seed=seed).to(device)
         weights = {key: value.cpu().contiguous() for key, value in gate.state_dict().items()}
         path = places.gate_fold(name, fold) / GATE_WEIGHTS
         write_bytes(path, _serialise(weights))
@@ -131,6 +136,26 @@ def train_gate(
     )
     finished.save(places.mixture(name) / MIXTURE_JSON)
     return finished
+
+
+def _described(
+    card: MixtureCard, members: Sequence[Member], model: SamMed3D, foundation: Foundation, seed: int, device: str
+) -> list[DescribedClicks]:
+    """Describes clicks in each member's training cases of all folds, in the configurations that it is judged on."""
+    configurations, _ = gate_configurations(foundation, card.experts)
+    judged = new_gate(foundation, model, card.datasets, card.experts).datasets
+    return [
+        describe_clicks(
+            member,
+            sorted({fold % member.planned.num_folds for fold in card.folds}),
+            [configurations[index] for index in told.everything],
+            model,
+            foundation,
+            seed,
+            device,
+        )
+        for member, told in zip(members, judged, strict=True)
+    ]
 
 
 def _assemble(

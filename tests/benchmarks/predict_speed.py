@@ -57,6 +57,7 @@ from sammoe_pipeline.inference.prompt_description import new_gate
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.inference.wanted import PromptSource
 from sammoe_pipeline.model import SamMed3D, build_sam_med3d
+from sammoe_pipeline.model.gate import Discriminant, Gate
 from sammoe_pipeline.paths import FOUNDATION_WEIGHTS
 from sammoe_pipeline.protocol_parity import public_network
 
@@ -175,7 +176,7 @@ def experts_beside_each_other(
         served = {expert_key(DATASET, f"task_{k}"): (f"thing_{k}",) for k in range(number)}
         card = card_of(foundation, tuple(served.values()), classes)
         torch.manual_seed(number)
-        gate = new_gate(foundation, model, card.experts, card.gate_classes, hidden=card.gate_hidden).eval()
+        gate = sure_of_experts(new_gate(foundation, model, card.datasets, card.experts))
         decoders = {key: [noisy(model.mask_decoder, seed)] for seed, key in enumerate(served)}
         mixtures[number] = Mixture(
             foundation=foundation, model=model, card=card, experts=card.experts, decoders=decoders, gates=[gate]
@@ -270,6 +271,18 @@ def predict(mixture: Mixture, path: Path, prompts: Path, target: Path) -> Any:
     )
 
 
+def sure_of_experts(gate: Gate) -> Gate:
+    """Fills a gate at random: it takes every image for the dataset's, and everything in it for a class of an expert."""
+    for part in gate.modules():
+        if isinstance(part, Discriminant):
+            part.weight.normal_(std=0.01)
+            part.bias.zero_()
+    for dataset, told in enumerate(gate.datasets):
+        for view in told.views:
+            gate.discriminant(dataset, view).bias[told.components_of(None)] = -torch.inf
+    return gate.eval()
+
+
 def card_of(foundation: Foundation, tasks: tuple[tuple[str, ...], ...], classes: tuple[str, ...]) -> MixtureCard:
     """Returns the card of a mixture of a dataset, all of it in the native configuration."""
     experts = tuple(
@@ -307,8 +320,6 @@ def card_of(foundation: Foundation, tasks: tuple[tuple[str, ...], ...], classes:
         experts=experts,
         labels=tuple(LabelEntry(value=value, dataset=DATASET, name=name) for value, name in enumerate(names, start=1)),
         gate_sha256={},
-        gate_hidden=128,
-        gate_classes={GENERAL: classes} | {expert_key(DATASET, one.task): one.classes for one in experts},
         threshold=0.0,
         top_k=1,
         max_general_loss=0.1,

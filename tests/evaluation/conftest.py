@@ -108,8 +108,6 @@ def summarised() -> Summarise:
             ),
             labels=(),
             gate_sha256={},
-            gate_hidden=8,
-            gate_classes={},
             threshold=0.5,
             top_k=1,
             max_general_loss=0.1,

@@ -29,8 +29,9 @@ from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.predict import predict_folder
 from sammoe_pipeline.inference.predictions import Predictions
-from sammoe_pipeline.inference.routing import GENERAL, expert_key
+from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.inference.wanted import PromptSource
+from sammoe_pipeline.model.gate import GateDataset
 
 
 class BrightThing(nn.Module):
@@ -95,21 +96,26 @@ def box(shape: Sequence[int], *sides: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 class FixedGate:
-    """Stands for a gate whose confidences are known.
+    """Stands for a gate whose confidences are known, and that reads native descriptions only.
 
     Args:
         general: of the general decoder, beside those of the experts.
         experts: by index.
     """
 
+    datasets = (GateDataset(owners=(), configurations=()),)
+
     def __init__(self, general: float, *experts: float) -> None:
         self._values = torch.tensor([general, *experts])
 
-    def confidences(self, descriptions: Tensor, candidates: Sequence[int]) -> Tensor:
-        allowed = torch.zeros_like(self._values)
-        allowed[[0, *(1 + index for index in candidates)]] = 1
-        values = self._values * allowed
-        return (values / values.sum())[None]
+    def shares(self, native: Tensor) -> Tensor:
+        return torch.ones(len(native), 1)
+
+    def confidences(self, descriptions: Tensor, looked_into: Sequence[int]) -> Tensor:
+        return (self._values / self._values.sum())[None]
+
+    def confidence_of(self, descriptions: Tensor, *, dataset: int, expert: int) -> Tensor:
+        return self._values[[1 + expert]] / (self._values[0] + self._values[1 + expert])
 
 
 DATASET = "Dataset007_Boxes"
@@ -156,11 +162,6 @@ def member(
     )
 
 
-def gate_classes(experts: Sequence[MixtureExpert]) -> dict[str, tuple[str, ...]]:
-    """Returns what a gate tells apart: the experts' classes, and one class of the general expert."""
-    return {GENERAL: ("rest",)} | {expert_key(one.dataset, one.task): one.classes for one in experts}
-
-
 def mixture_card(
     foundation: Foundation, datasets: Sequence[MixtureDataset], experts: Sequence[MixtureExpert], **changes: object
 ) -> MixtureCard:
@@ -179,8 +180,6 @@ def mixture_card(
         experts=tuple(experts),
         labels=tuple(LabelEntry(value=v, dataset=d, name=n) for v, (d, n) in enumerate(names, start=1)),
         gate_sha256={},
-        gate_hidden=8,
-        gate_classes=gate_classes(experts),
         threshold=0.5,
         top_k=2,
         max_general_loss=0.1,

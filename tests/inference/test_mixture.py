@@ -23,7 +23,7 @@ from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.model.prompt_features import num_prompt_features
 from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results
-from tests.inference.conftest import DATASET, NATIVE, FixedGate, expert, gate_classes, member, mixture_card
+from tests.inference.conftest import DATASET, NATIVE, FixedGate, expert, member, mixture_card
 
 FINE = Configuration(name="fine", spacing_mm=0.5, patch_size=16)
 NEAR, FAR = expert_key(DATASET, "near_task"), expert_key(DATASET, "far_task")
@@ -112,31 +112,27 @@ def test_equal_configurations_are_one_whatever_their_names(nano_foundation: Foun
     assert configurations == [nano_foundation.native, FINE, experts[3].configuration]
 
 
-def test_prompt_is_described_only_where_a_candidate_needs_it(case: EncodedCase, nano_foundation: Foundation) -> None:
-    both = describe(nano_foundation, EXPERTS, case, [[CLICK]], [0, 1])
-    native = describe(nano_foundation, EXPERTS, case, [[CLICK]], [0])
-    assert both.shape == native.shape == (1, 2, num_prompt_features(24, 0))
-    torch.testing.assert_close(both[:, 0], native[:, 0], atol=1e-5, rtol=1e-4)
-    assert both[:, 1].any() and not native[:, 1].any()
+def test_prompt_is_described_in_one_configuration_as_among_several(case: EncodedCase) -> None:
+    both = describe(case, [[CLICK]], [NATIVE, FINE])
+    assert both.shape == (1, 2, num_prompt_features(24, 0))
+    torch.testing.assert_close(both[:, 1:], describe(case, [[CLICK]], [FINE]), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("for_answers", [True, False])
-def test_prompts_are_described_together_as_each_is_alone(
-    for_answers: bool, case: EncodedCase, nano_foundation: Foundation
-) -> None:
+def test_prompts_are_described_together_as_each_is_alone(for_answers: bool, case: EncodedCase) -> None:
     prompts = [[CLICK], [Click(position=(2.0, 3.0, 4.0)), CLICK], [Click(position=(9.0, 3.0, 4.0))]]
-    together = describe(nano_foundation, EXPERTS, case, prompts, [0, 1], for_answers=for_answers)
-    alone = [describe(nano_foundation, EXPERTS, case, [prompt], [0, 1]) for prompt in prompts]
+    together = describe(case, prompts, [NATIVE, FINE], for_answers=for_answers)
+    alone = [describe(case, [prompt], [NATIVE, FINE]) for prompt in prompts]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-3)
 
 
-def test_prompt_is_described_by_its_positive_clicks_in_the_window(model: SamMed3D, nano_foundation: Foundation) -> None:
+def test_prompt_is_described_by_its_positive_clicks_in_the_window(model: SamMed3D) -> None:
     data = np.random.default_rng(1).normal(size=(40, 12, 12)).astype(np.float32)
     volume = CaseImage([Volume(data=data, affine=np.eye(4))])
     case = EncodedCase(volume, model=model, normalisation="equalised")
     first = Click(position=(8.0, 6.0, 6.0))
     alone, with_negative, with_far, with_near = (
-        describe(nano_foundation, (), case, [[first, *more]], [])
+        describe(case, [[first, *more]], [NATIVE])
         for more in (
             [],
             [Click(position=(9.0, 6.0, 6.0), positive=False)],
@@ -268,15 +264,18 @@ def stored(tmp_path: Path, model: SamMed3D, nano_foundation: Foundation) -> Stor
             hashes[fold] = save(path, _decoder(model, 10 * number + int(fold)).state_dict())
         experts.append(entry.model_copy(update={"sha256": hashes}))
     entry = member({"near": 1, "far": 2, "farther": 3})
+    entry = entry.model_copy(update={"locator_fold": {"0": 0, "1": 1}})
+    card = mixture_card(nano_foundation, [entry], experts, folds=(0, 1))
     locators, gates = {}, {}
     for fold in folds:
         torch.manual_seed(int(fold))
         locator = Locator(channels=24, num_classes=3)
         locators[fold] = save(places.locator_fold(DATASET, int(fold)) / LOCATOR_WEIGHTS, locator.state_dict())
-        gate = new_gate(nano_foundation, model, experts, gate_classes(experts), hidden=8)
+        gate = new_gate(nano_foundation, model, card.datasets, experts)
         gates[fold] = save(places.gate_fold("default", int(fold)) / GATE_WEIGHTS, gate.state_dict())
-    entry = entry.model_copy(update={"locator_sha256": locators, "locator_fold": {"0": 0, "1": 1}})
-    card = mixture_card(nano_foundation, [entry], experts, folds=(0, 1), gate_sha256=gates)
+    (entry,) = card.datasets
+    entry = entry.model_copy(update={"locator_sha256": locators})
+    card = card.model_copy(update={"datasets": (entry,), "gate_sha256": gates})
     card.save(places.mixture("default") / MIXTURE_JSON)
     return Stored(root=tmp_path, places=places, card=card)
 

@@ -92,8 +92,8 @@ def test_class_is_answered_by_its_expert_and_a_thing_without_one_by_any(session:
 
 def test_gate_is_asked_once_for_a_target(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    confidences = FixedGate.confidences
-    monkeypatch.setattr(FixedGate, "confidences", lambda *given: asked.append(1) or confidences(*given))
+    judge = FixedGate.confidence_of
+    monkeypatch.setattr(FixedGate, "confidence_of", lambda *given, **named: asked.append(1) or judge(*given, **named))
     session.click(AT_LEFT, target="left")
     session.mask("left")
     session.click((6.0, 6.0, 5.0), target="left")

@@ -2,71 +2,116 @@ import pytest
 import torch
 
 from sammoe_pipeline.model import build_sam_med3d
-from sammoe_pipeline.model.gate import Gate
+from sammoe_pipeline.model.gate import OFF_TASK_COMPONENTS, Discriminant, Gate, GateDataset
 from sammoe_pipeline.model.prompt_features import num_prompt_features
+
+DATASETS = (
+    GateDataset(owners=(0, None, 1, 0), configurations=(1, 2)),
+    GateDataset(owners=(None, None), configurations=()),
+    GateDataset(owners=(2,), configurations=(2,)),
+)
+CHANNELS = 6
 
 
 @pytest.fixture
 def gate() -> Gate:
-    """Three experts; the first and last share configuration 1, the second is at home in the native one."""
-    torch.manual_seed(0)
-    made = Gate(channels=6, general_classes=2, expert_classes=[1, 3, 2], expert_configurations=[1, 0, 1], hidden=5)
-    return made.eval().requires_grad_(False)
+    """Random discriminants for three experts in three datasets; expert 0 is at home in configuration 1, others in 2."""
+    made = Gate(channels=CHANNELS, expert_configurations=[1, 2, 2], datasets=DATASETS)
+    random = torch.Generator().manual_seed(0)
+    for part in made.modules():
+        if isinstance(part, Discriminant):
+            part.weight.copy_(torch.randn(part.weight.shape, generator=random))
+            part.bias.copy_(torch.randn(part.bias.shape, generator=random))
+    return made.eval()
 
 
-def test_confidences_sum_to_one_and_others_than_candidates_get_none(gate: Gate) -> None:
-    confidences = gate.confidences(torch.randn(4, 2, 6), [0, 2])
-    assert confidences.shape == (4, 4)
-    torch.testing.assert_close(confidences.sum(dim=1), torch.ones(4))
-    assert (confidences[:, 2] == 0).all()
-    assert (confidences[:, [0, 1, 3]] > 0).all()
+@pytest.fixture
+def descriptions() -> torch.Tensor:
+    """(5, 3, 6)."""
+    return torch.randn(5, 3, CHANNELS, generator=torch.Generator().manual_seed(1))
 
 
-def test_without_candidates_the_general_decoder_has_all_confidence(gate: Gate) -> None:
-    torch.testing.assert_close(gate.confidences(torch.randn(1, 2, 6), []), torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
+def test_a_dataset_is_judged_on_native_on_each_configuration_beside_it_and_on_all() -> None:
+    assert DATASETS[0].views == ((0,), (0, 1), (0, 2), (0, 1, 2))
+    assert [dataset.views for dataset in DATASETS[1:]] == [((0,),), ((0,), (0, 2))]
 
 
-def test_candidates_are_judged_as_if_the_others_did_not_exist(gate: Gate) -> None:
-    descriptions = torch.randn(2, 2, 6)
-    among_all = gate.confidences(descriptions, [0, 1, 2])
-    pair = gate.confidences(descriptions, [1])
-    torch.testing.assert_close(pair[:, 2] / pair[:, 0], among_all[:, 2] / among_all[:, 0])
+def test_what_nobody_names_is_the_general_experts() -> None:
+    unnamed = list(range(4, 4 + OFF_TASK_COMPONENTS))
+    assert DATASETS[0].components_of(0) == [0, 3]
+    assert DATASETS[0].components_of(None) == [1, *unnamed]
 
 
-def test_a_decoders_confidence_is_the_sum_over_its_classes(gate: Gate) -> None:
-    descriptions = torch.randn(4, 2, 6)
-    each = torch.cat(gate(descriptions), dim=1).softmax(dim=1).split([2, 1, 3, 2], dim=1)
-    summed = torch.stack([of_one.sum(dim=1) for of_one in each], dim=1)
-    torch.testing.assert_close(gate.confidences(descriptions, [0, 1, 2]), summed)
+def test_confidences_sum_to_one(gate: Gate, descriptions: torch.Tensor) -> None:
+    confidences = gate.confidences(descriptions, [0, 2])
+    assert confidences.shape == (5, 4) and (confidences >= 0).all()
+    torch.testing.assert_close(confidences.sum(dim=1), torch.ones(5))
 
 
-def test_each_decoder_is_judged_on_native_and_on_its_own_configuration_only(gate: Gate) -> None:
-    descriptions = torch.randn(1, 2, 6)
+def test_an_experts_confidence_is_its_classes_share_in_the_datasets_share(
+    gate: Gate, descriptions: torch.Tensor
+) -> None:
+    classes = gate.discriminant(0, (0, 1, 2))(descriptions.flatten(1)).softmax(dim=1)
+    expected = gate.shares(descriptions[:, 0])[:, 0] * (classes[:, 0] + classes[:, 3])
+    torch.testing.assert_close(gate.confidences(descriptions, [0])[:, 1], expected)
+
+
+def test_datasets_that_are_not_looked_into_are_judged_on_native_alone(gate: Gate, descriptions: torch.Tensor) -> None:
     elsewhere = descriptions.clone()
-    elsewhere[:, 1] += 1
-    changed = [bool((a != b).any()) for a, b in zip(gate(descriptions), gate(elsewhere), strict=True)]
-    assert changed == [False, True, False, True]
+    elsewhere[:, 1:] += 1
+    before, after = gate.confidences(descriptions, [2]), gate.confidences(elsewhere, [2])
+    assert torch.equal(before[:, 1:3], after[:, 1:3])
+    assert not torch.equal(before[:, 3], after[:, 3])
 
 
-def test_descriptions_are_judged_relative_to_those_it_was_fitted_to(gate: Gate) -> None:
-    descriptions = torch.randn(3, 2, 6)
-    expected = gate(descriptions)
-    gate.mean.fill_(10.0)
-    gate.deviation.fill_(4.0)
-    for found, before in zip(gate(4 * descriptions + 10), expected, strict=True):
-        torch.testing.assert_close(found, before)
+def test_no_dataset_has_a_share_in_what_is_unlike_all_of_them(gate: Gate, descriptions: torch.Tensor) -> None:
+    gate.whose.weight.fill_(0.01)
+    gate.whose.bias.fill_(-0.5)
+    gate.reach.fill_(-30.0)
+    far = 20 * descriptions / descriptions[:, :1].norm(dim=2, keepdim=True)
+    assert (gate.shares(descriptions[:, 0]).sum(dim=1) > 0.99).all() and (
+        gate.shares(far[:, 0]).sum(dim=1) < 0.01
+    ).all()
+    torch.testing.assert_close(gate.confidences(far, [])[:, 0], torch.ones(5), atol=0.01, rtol=0)
+
+
+def test_a_named_class_is_judged_on_native_and_its_experts_configuration(
+    gate: Gate, descriptions: torch.Tensor
+) -> None:
+    before = gate.confidence_of(descriptions, dataset=0, expert=1)
+    changed = []
+    for index in range(3):
+        elsewhere = descriptions.clone()
+        elsewhere[:, index] += 1
+        changed.append(not torch.equal(gate.confidence_of(elsewhere, dataset=0, expert=1), before))
+    assert changed == [True, False, True]
+
+
+def test_a_named_classes_expert_and_the_general_one_share_one(gate: Gate, descriptions: torch.Tensor) -> None:
+    classes = gate.discriminant(0, (0, 2))(descriptions[:, [0, 2]].flatten(1)).softmax(dim=1)
+    own, general = classes[:, 2], classes[:, DATASETS[0].components_of(None)].sum(dim=1)
+    torch.testing.assert_close(gate.confidence_of(descriptions, dataset=0, expert=1), own / (own + general))
+
+
+def test_class_of_which_nothing_was_seen_gets_no_confidence(gate: Gate, descriptions: torch.Tensor) -> None:
+    for view in DATASETS[2].views:
+        gate.discriminant(2, view).bias[0] = -torch.inf
+    assert (gate.confidences(descriptions, [0, 1, 2])[:, 3] == 0).all()
+    assert (gate.confidence_of(descriptions, dataset=2, expert=2) == 0).all()
+
+
+def test_gate_that_has_seen_nothing_leaves_all_to_the_general_expert(descriptions: torch.Tensor) -> None:
+    gate = Gate(channels=CHANNELS, expert_configurations=[1, 2, 2], datasets=DATASETS)
+    gate.reach.fill_(0.0)
+    assert gate.confidences(descriptions, [0, 1, 2]).tolist() == [[1.0, 0.0, 0.0, 0.0]] * 5
 
 
 @pytest.mark.parametrize("builder", ["tiny", "vit_b"])
 def test_gate_is_small_beside_one_decoder(builder: str) -> None:
     with torch.device("meta"):
         model = build_sam_med3d(builder)
-        gate = Gate(
-            channels=num_prompt_features(model.context_channels, model.detail_channels),
-            general_classes=20,
-            expert_classes=[5, 5, 5],
-            expert_configurations=[0, 1, 2],
-            hidden=48,
-        )
-    sizes = [sum(parameter.numel() for parameter in part.parameters()) for part in (gate, model.mask_decoder)]
-    assert sizes[0] <= 0.15 * sizes[1]
+        datasets = [GateDataset(owners=(*range(8), *[None] * 12), configurations=(1, 2, 3)) for _ in range(4)]
+        channels = num_prompt_features(model.context_channels, model.detail_channels)
+        gate = Gate(channels=channels, expert_configurations=[1, 2, 3] * 11, datasets=datasets)
+    numbers = sum(held.numel() for held in gate.state_dict().values())
+    assert numbers <= 0.15 * sum(parameter.numel() for parameter in model.mask_decoder.parameters())

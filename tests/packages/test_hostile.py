@@ -201,9 +201,7 @@ def test_unchanged_forgery_is_installed(expert_package: Path, theirs: Site, tmp_
 
 
 def expert_elsewhere(card: dict[str, Any]) -> None:
-    key = card["experts"][0]["dataset"] + "/" + card["experts"][0]["task"]
     card["experts"][0]["dataset"] = "/etc"
-    card["gate_classes"]["/etc/boxes"] = card["gate_classes"].pop(key)
 
 
 @pytest.mark.parametrize(
@@ -214,9 +212,7 @@ def expert_elsewhere(card: dict[str, Any]) -> None:
         (lambda card: card["experts"][0]["sha256"].pop("0"), "does not name weights for each fold"),
         (lambda card: card["gate_sha256"].update({"0": "0" * 64}), "its weights are not those that the mixture"),
         (lambda card: card["gate_sha256"].pop("1"), "does not name weights for each fold"),
-        (lambda card: card.update(gate_hidden=-1), "its gate is -1 wide"),
-        (lambda card: card.update(gate_hidden=10**12), "its gate is 1000000000000 wide"),
-        (lambda card: card.update(gate_hidden=card["gate_hidden"] + 1), "does not fit a gate of foundation 'nano'"),
+        (lambda card: card["experts"][0]["configuration"].update(spacing_mm=0.1), "does not fit a gate of foundation"),
         (lambda card: card["datasets"][0]["configurations"].pop("far"), "looks for other classes than the mixture"),
         (lambda card: card.update(name="../../evil"), "does not lie where it says"),
     ],

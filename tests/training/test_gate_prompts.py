@@ -5,7 +5,14 @@ import pytest
 
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.training import gate_prompts as module
-from sammoe_pipeline.training.gate_prompts import OFF_TASK, GatePrompt, Member, choose_cases, prompts_in
+from sammoe_pipeline.training.gate_prompts import (
+    OFF_TASK,
+    OFF_TASK_CLICKS,
+    GatePrompt,
+    Member,
+    choose_cases,
+    prompts_in,
+)
 from tests.conftest import Workspace
 
 CASES = ("case_0", "case_1", "case_2")
@@ -33,7 +40,7 @@ def test_every_target_of_every_class_is_clicked_on(prompts: list[GatePrompt]) ->
     for case in CASES:
         assert counts[case, "near"] == 1
         assert counts[case, "far"] == 2
-        assert counts[case, OFF_TASK] == 2
+        assert counts[case, OFF_TASK] == OFF_TASK_CLICKS
 
 
 def test_prompts_belong_to_the_expert_of_their_class(prompts: list[GatePrompt]) -> None:
