@@ -599,6 +599,8 @@ class MixtureCard(Artefact):
     """Mean Dice that general tasks were allowed to lose on the calibration cases, in points of 100."""
     calibration: tuple[CalibrationPoint, ...]
     """What each threshold that was tried did."""
+    calibration_patients: int
+    """Patients on whom it was measured what general tasks lose."""
     seconds: float
     """How long it took."""
     provenance: Provenance

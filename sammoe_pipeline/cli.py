@@ -23,6 +23,7 @@ from sammoe_pipeline.encoder_options import PRECISIONS, EncoderOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sammoe_pipeline.artefacts import MixtureCard
     from sammoe_pipeline.foundations import Foundation
     from sammoe_pipeline.paths import Folders
     from sammoe_pipeline.planned_dataset import PlannedDataset
@@ -278,11 +279,24 @@ def train_gate(argv: list[str] | None = None) -> int:
             f"Mixture '{card.name}': {len(card.experts)} experts, threshold {card.threshold:g}; weights of the "
             f"foundation and of every expert are the same as before.\n"
         )
+        if card.calibration_patients:
+            sys.stdout.write(_general_loss(card))
         mixture = "" if card.name == "default" else f" -m {card.name}"
         next_command(_with_foundation(f"sammoe_evaluate{mixture}", arguments))
         next_command(_with_foundation(f"sammoe_predict -i IMAGES -o OUTPUT{mixture}", arguments))
 
     return run_command(body)
+
+
+def _general_loss(card: MixtureCard) -> str:
+    from sammoe_pipeline.training.calibration import certifiable_loss
+
+    loss = next(point.general_loss for point in card.calibration if point.threshold == card.threshold)
+    bound = certifiable_loss(loss, card.calibration_patients)
+    return (
+        f"On the calibration cases the general expert's targets lose {100 * loss:.2f} Dice points of 100. So few as "
+        f"{card.calibration_patients} patients can certify no bound below {100 * bound:.1f}.\n"
+    )
 
 
 def predict(argv: list[str] | None = None) -> int:

@@ -58,7 +58,12 @@ def plain(words: str) -> str:
 
 def data_uri(figure: Figure, *, kind: PictureKind = "svg") -> str:
     """Returns a figure as an address that holds the picture itself, so that a page needs no other file."""
-    picture = io.BytesIO()
+    return f"data:{_MIME_TYPES[kind]};base64,{base64.b64encode(picture(figure, kind=kind)).decode()}"
+
+
+def picture(figure: Figure, *, kind: PictureKind) -> bytes:
+    """Returns the content of a figure's file."""
+    content = io.BytesIO()
     settings: dict[str, Any] = {"pil_kwargs": {"quality": _JPEG_QUALITY}} if kind == "jpeg" else {}
-    figure.savefig(picture, format=kind, dpi=_DPI[kind], **settings)
-    return f"data:{_MIME_TYPES[kind]};base64,{base64.b64encode(picture.getvalue()).decode()}"
+    figure.savefig(content, format=kind, dpi=_DPI[kind], **settings)
+    return content.getvalue()

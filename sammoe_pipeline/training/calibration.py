@@ -42,6 +42,7 @@ class Trial:
     """A calibration prompt: what each decision would be worth."""
 
     class_key: str
+    patient: str
     general_task: bool
     confidences: dict[str, float]
     general_dice: float
@@ -98,6 +99,7 @@ def _try(prompt: GatePrompt, mixture: Mixture) -> Trial:
 
     return Trial(
         class_key=prompt.class_key,
+        patient=prompt.member.patient_of(prompt.labelled.name),
         general_task=prompt.expert is None,
         confidences=confidences,
         general_dice=worth(Routing(confidences={GENERAL: 1.0}, chosen={})),
@@ -133,6 +135,19 @@ def calibration_curve(trials: Sequence[Trial]) -> list[CalibrationPoint]:
             )
         )
     return points
+
+
+def certifiable_loss(loss: float, patients: int) -> float:
+    """Returns the lowest bound on the expected loss that so many patients can certify, by conformal risk control.
+
+    Angelopoulos et al., arXiv 2208.02814: with a mean loss R over n patients, and losses of at most 1, the bound is
+    (n R + 1) / (n + 1). It is far above the mean for few patients.
+
+    Args:
+        loss: mean over patients, 0 to 1.
+        patients: n.
+    """
+    return (patients * loss + 1) / (patients + 1)
 
 
 def choose_threshold(points: Sequence[CalibrationPoint], max_general_loss: float) -> float:

@@ -39,6 +39,10 @@ class Member:
     raw: RawDataset
     experts: dict[str, int]
 
+    def patient_of(self, case: str) -> str:
+        """Returns a case's patient among those of all members."""
+        return f"{self.planned.name}:{self.raw.patients[case]}"
+
     def name_of(self, class_name: str) -> str:
         """Returns a class's name among those of all members."""
         return f"{self.planned.name}:{class_name}"

@@ -17,13 +17,16 @@ from sammoe_pipeline.artefacts import (
 )
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import ArtefactError
+from sammoe_pipeline.evaluation.figures import threshold_curve
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.prompt_description import gate_configurations, new_gate
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
+from sammoe_pipeline.page.canvas import picture
 from sammoe_pipeline.paths import (
+    CALIBRATION_PNG,
     GATE_WEIGHTS,
     MIXTURE_JSON,
     Results,
@@ -103,6 +106,7 @@ def train_gate(
         top_k=TOP_K,
         max_general_loss=max_general_loss,
         calibration=(),
+        calibration_patients=0,
         seconds=0.0,
         provenance=provenance(seed=seed, device=device, threads=torch.get_num_threads()),
     )
@@ -131,9 +135,12 @@ def train_gate(
             "gate_sha256": gate_hashes,
             "threshold": threshold,
             "calibration": tuple(points),
+            "calibration_patients": len({trial.patient for trial in trials if trial.general_task}),
             "seconds": time.monotonic() - began,
         }
     )
+    if points:
+        write_bytes(places.mixture(name) / CALIBRATION_PNG, picture(threshold_curve(points, threshold), kind="png"))
     finished.save(places.mixture(name) / MIXTURE_JSON)
     return finished
 

@@ -324,6 +324,7 @@ def card_of(foundation: Foundation, tasks: tuple[tuple[str, ...], ...], classes:
         top_k=1,
         max_general_loss=0.1,
         calibration=(),
+        calibration_patients=0,
         seconds=0.0,
         provenance=provenance(seed=0, device="cpu", threads=torch.get_num_threads()),
     )

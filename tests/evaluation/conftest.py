@@ -111,6 +111,7 @@ def summarised() -> Summarise:
             threshold=0.5,
             top_k=1,
             max_general_loss=0.1,
+            calibration_patients=0,
             calibration=(),
             seconds=1.0,
             provenance=PROVENANCE,

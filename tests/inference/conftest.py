@@ -184,6 +184,7 @@ def mixture_card(
         top_k=2,
         max_general_loss=0.1,
         calibration=(),
+        calibration_patients=0,
         seconds=0.0,
         provenance=PROVENANCE,
     )

@@ -14,7 +14,14 @@ from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
 from sammoe_pipeline.training import train_gate as module
-from sammoe_pipeline.training.calibration import NEVER, THRESHOLDS, Trial, calibration_curve, choose_threshold
+from sammoe_pipeline.training.calibration import (
+    NEVER,
+    THRESHOLDS,
+    Trial,
+    calibration_curve,
+    certifiable_loss,
+    choose_threshold,
+)
 from sammoe_pipeline.training.gate_prompts import Member, prompts_in
 from sammoe_pipeline.training.mixture_members import finished_datasets, output_labels
 from sammoe_pipeline.training.train_gate import train_gate
@@ -27,6 +34,7 @@ def _trial(
     """A prompt that the expert answers from thresholds up to its confidence."""
     return Trial(
         class_key=class_key,
+        patient=class_key,
         general_task=general_task,
         confidences={GENERAL: 1 - expert, "a": expert},
         general_dice=general_dice,
@@ -51,6 +59,12 @@ def test_curve_averages_classes_and_counts_what_general_tasks_lose() -> None:
     # Two classes are general tasks; one of them loses 0.8 where the expert answers it.
     assert [points[t].general_loss for t in (0.3, 0.4, 0.45)] == pytest.approx([0.4, 0.4, 0.0])
     assert [points[t].expert_share for t in (0.3, 0.5, 0.8, 0.95)] == [0.75, 0.5, 0.25, 0.0]
+
+
+def test_few_patients_can_certify_little() -> None:
+    assert certifiable_loss(0.0, 9) == pytest.approx(0.1)
+    assert certifiable_loss(0.0, 999) == pytest.approx(0.001)
+    assert certifiable_loss(0.02, 99) == pytest.approx(0.0298)
 
 
 def test_general_tasks_that_gain_do_not_count_as_a_loss() -> None:
@@ -157,6 +171,10 @@ def test_card_seals_experts_locators_and_gates_of_every_fold(joined: Workspace, 
     assert dataset.held_out_folds == (0, 1)
     assert set(dataset.locator_sha256) == {"0", "1"} and dataset.thresholds.keys() == {"near", "far"}
     assert card.threshold in THRESHOLDS and len(card.calibration) == len(THRESHOLDS)
+
+
+def test_calibration_curve_is_drawn(joined: Workspace, card: MixtureCard) -> None:
+    assert (_mixture(joined) / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_fitted_mixture_can_be_loaded(joined: Workspace, card: MixtureCard) -> None:
