@@ -557,6 +557,10 @@ class MixtureDataset(Record):
     """By mixture fold; empty where the dataset has no trained locator."""
     locator_fold: dict[str, int]
     """By mixture fold: the locator's own fold."""
+    routing_sha256: str | None = None
+    """Of its routing set, from which a gate can be fitted without the data; None where no gate was."""
+    routing_clicks: int = 0
+    """Clicks in its routing set."""
 
 
 class CalibrationPoint(Record):

@@ -233,6 +233,14 @@ def train_gate(argv: list[str] | None = None) -> int:
         help="experts to join, as sammoe_experts list names them; the general expert serves the classes of the others "
         "(default: all of the datasets)",
     )
+    parser.add_argument(
+        "--from_packages",
+        nargs="+",
+        type=Path,
+        metavar="ZIP",
+        help="join the mixtures of these packages without their data: they are installed, and a gate is fitted to the "
+        "routing sets that they bring",
+    )
     parser.add_argument("-m", default="default", metavar="NAME", help="name of the mixture (default: default)")
     parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="mixture folds (default: all)")
     parser.add_argument(
@@ -248,7 +256,24 @@ def train_gate(argv: list[str] | None = None) -> int:
     add_folder_arguments(parser)
     arguments = parser.parse_args(argv)
 
-    def body() -> None:
+    def from_packages(packages: Sequence[Path]) -> MixtureCard:
+        from sammoe_pipeline.errors import UsageError
+        from sammoe_pipeline.packages.joining import join_packages
+
+        for flag, given in (("-d", arguments.d), ("--experts", arguments.experts), ("-f", arguments.f != ["all"])):
+            if given:
+                raise UsageError(f"{flag}: with --from_packages, a mixture is all that the packages hold.")
+        folders = _folders(arguments)
+        return join_packages(
+            packages,
+            name=arguments.m,
+            foundation=_foundation(arguments, folders),
+            results=folders.results,
+            max_general_loss=arguments.max_general_loss,
+            seed=arguments.seed,
+        )
+
+    def from_data() -> MixtureCard:
         from sammoe_pipeline.device import choose_device
         from sammoe_pipeline.training.mixture_members import choose_experts, finished_datasets
         from sammoe_pipeline.training.train_gate import train_gate as train
@@ -264,7 +289,7 @@ def train_gate(argv: list[str] | None = None) -> int:
         )
         if experts:
             planned = choose_experts(planned, experts)
-        card = train(
+        return train(
             planned,
             raw,
             name=arguments.m,
@@ -275,6 +300,9 @@ def train_gate(argv: list[str] | None = None) -> int:
             seed=arguments.seed,
             device=device,
         )
+
+    def body() -> None:
+        card = from_packages(arguments.from_packages) if arguments.from_packages else from_data()
         sys.stdout.write(
             f"Mixture '{card.name}': {len(card.experts)} experts, threshold {card.threshold:g}; weights of the "
             f"foundation and of every expert are the same as before.\n"

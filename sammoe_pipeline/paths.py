@@ -30,6 +30,7 @@ EXPERT_JSON, EXPERT_WEIGHTS = "expert.json", "expert.safetensors"
 LOCATOR, LOCATOR_JSON, LOCATOR_WEIGHTS = "locator", "locator.json", "locator.safetensors"
 MIXTURES, MIXTURE_JSON, GATE_WEIGHTS = "mixtures", "mixture.json", "gate.safetensors"
 CALIBRATION_PNG = "calibration.png"
+ROUTING, ROUTING_SET = "routing", "routing.safetensors"
 CHECKPOINT, TRAINING_LOG, PROGRESS_PNG = "checkpoint_latest.pt", "training_log.csv", "progress.png"
 EXAMPLES_PNG, EMBEDDINGS, DESCRIBED_CLICKS = "examples.png", "embeddings", "described_clicks"
 EVALUATION, SUMMARY_JSON, CASES_CSV, ROUTING_CSV = "evaluation", "summary.json", "cases.csv", "routing.csv"
@@ -285,6 +286,10 @@ class Results:
     def mixture(self, name: str) -> Path:
         """Folder of a mixture."""
         return self.folder / MIXTURES / safe_name(name)
+
+    def routing_set(self, name: str, dataset: str) -> Path:
+        """Clicks on a member dataset as a mixture's gate reads them."""
+        return self.mixture(name) / ROUTING / dataset / ROUTING_SET
 
     def gate_fold(self, name: str, fold: int) -> Path:
         """Folder of one fold of a mixture's gate."""

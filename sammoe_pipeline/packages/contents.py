@@ -18,6 +18,7 @@ from sammoe_pipeline.paths import (
     LOCATOR_JSON,
     LOCATOR_WEIGHTS,
     MIXTURE_JSON,
+    ROUTING_SET,
     Results,
 )
 
@@ -30,7 +31,12 @@ Card = ExpertCard | LocatorCard | MixtureCard
 CARDS: dict[str, type[Card]] = {EXPERT_JSON: ExpertCard, LOCATOR_JSON: LocatorCard, MIXTURE_JSON: MixtureCard}
 """What a card is, by the name of its file."""
 
-PARTS = {EXPERT_WEIGHTS: "the mask decoder", LOCATOR_WEIGHTS: "a locator", GATE_WEIGHTS: "a gate"}
+PARTS = {
+    EXPERT_WEIGHTS: "the mask decoder",
+    LOCATOR_WEIGHTS: "a locator",
+    GATE_WEIGHTS: "a gate",
+    ROUTING_SET: "a routing set",
+}
 
 
 def name_in_package(path: Path, places: Results) -> str:
@@ -91,12 +97,13 @@ class Shapes:
         """Returns what a file of weights must hold, tensors that only have shapes.
 
         Args:
-            name: in the package; a card that says what it is lies beside it, or in the folder above.
+            name: in the package; a card that says what it is lies beside it, or in a folder above.
         """
         import torch
 
         from sammoe_pipeline.inference.locate import new_locator
         from sammoe_pipeline.inference.prompt_description import new_gate
+        from sammoe_pipeline.training.routing_set import empty_routing_set
 
         path = PurePosixPath(name)
         if path.name == EXPERT_WEIGHTS:
@@ -106,7 +113,10 @@ class Shapes:
                 card = self._cards[str(path.with_name(CARD_BESIDE[path.name]))]
                 assert isinstance(card, LocatorCard)
                 return new_locator(self._network, len(card.classes)).state_dict()
-            mixture = self._cards[str(path.parent.with_name(MIXTURE_JSON))]
+            depth = 2 if path.name == ROUTING_SET else 1
+            mixture = self._cards[str(path.parents[depth] / MIXTURE_JSON)]
             assert isinstance(mixture, MixtureCard)
+            if path.name == ROUTING_SET:
+                return empty_routing_set(self._foundation, self._network, mixture, path.parent.name)
             gate = new_gate(self._foundation, self._network, mixture.datasets, mixture.experts)
             return gate.state_dict()

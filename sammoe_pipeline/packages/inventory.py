@@ -195,6 +195,8 @@ def weights_of_mixture(card: MixtureCard, places: Results) -> list[tuple[Path, s
         for fold, own in expert.expert_fold.items():
             needed.append((places.expert_fold(expert.dataset, expert.task, own) / EXPERT_WEIGHTS, expert.sha256[fold]))
     for member in card.datasets:
+        if member.routing_sha256 is not None:
+            needed.append((places.routing_set(card.name, member.dataset), member.routing_sha256))
         for fold, sha256 in member.locator_sha256.items():
             needed.append((places.locator_fold(member.dataset, member.locator_fold[fold]) / LOCATOR_WEIGHTS, sha256))
     return list(dict.fromkeys(needed))

@@ -6,11 +6,14 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sammoe_pipeline.artefacts import sha256_of
+from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.model.gate import OFF_TASK_COMPONENTS, Discriminant, Gate, mean_density
 from sammoe_pipeline.training.described_clicks import DescribedClicks
 from sammoe_pipeline.training.gate_prompts import OFF_TASK
@@ -68,6 +71,14 @@ def fit_gate(gate: Gate, clicks: Sequence[DescribedClicks], *, seed: int) -> Gat
     share = 100 * right / known
     logger.info("Gate: %d clicks; of those in cases left out it knows the class of %.1f %%", known, share)
     return gate.eval()
+
+
+def write_gate(gate: Gate, path: Path) -> str:
+    """Writes a gate's weights; returns their SHA-256."""
+    from safetensors.torch import save
+
+    write_bytes(path, save({name: held.cpu().contiguous() for name, held in gate.state_dict().items()}))
+    return sha256_of(path)
 
 
 def _reduce(gate: Gate, seen: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -220,12 +220,22 @@ def _require_recipe(found: str, wanted: str, path: Path) -> None:
 
 def output_labels(planned: Sequence[PlannedDataset], path: Path) -> tuple[LabelEntry, ...]:
     """Returns the table of output values: what an earlier version of the mixture gave out stays, new classes follow."""
+    return labels_of({dataset.name: dataset.description.class_order for dataset in planned}, path)
+
+
+def labels_of(classes: Mapping[str, Sequence[str]], path: Path) -> tuple[LabelEntry, ...]:
+    """Returns the table of output values.
+
+    Args:
+        classes: of each dataset, in the order in which they are given values.
+        path: of the mixture's card; what an earlier version gave out stays.
+    """
     entries = list(MixtureCard.load(path).labels) if path.is_file() else []
     known = {(entry.dataset, entry.name) for entry in entries}
-    for dataset in planned:
-        for name in dataset.description.class_order:
-            if (dataset.name, name) not in known:
-                entries.append(LabelEntry(value=len(entries) + 1, dataset=dataset.name, name=name))
+    for dataset, names in classes.items():
+        for name in names:
+            if (dataset, name) not in known:
+                entries.append(LabelEntry(value=len(entries) + 1, dataset=dataset, name=name))
     return tuple(entries)
 
 

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from sammoe_pipeline.artefacts import (
     MixtureCard,
     provenance,
-    sha256_of,
 )
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import ArtefactError
@@ -35,9 +33,10 @@ from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import RawDataset
 from sammoe_pipeline.training.calibration import TOP_K, Trial, calibration_curve, choose_threshold, try_out
 from sammoe_pipeline.training.described_clicks import DescribedClicks, describe_clicks
-from sammoe_pipeline.training.gate_fitting import fit_gate
+from sammoe_pipeline.training.gate_fitting import fit_gate, write_gate
 from sammoe_pipeline.training.gate_prompts import Member
 from sammoe_pipeline.training.mixture_members import collect_members, output_labels, weight_hashes
+from sammoe_pipeline.training.routing_set import write_routing_set
 
 logger = logging.getLogger(__name__)
 
@@ -110,17 +109,18 @@ def train_gate(
         seconds=0.0,
         provenance=provenance(seed=seed, device=device, threads=torch.get_num_threads()),
     )
+    training = [[one.planned.fold(fold % one.planned.num_folds).train for fold in wanted] for one in members]
     clicks = _described(card, members, model, foundation, seed, device) if experts else []
-    for fold in wanted if experts else ():
+    routing_sets = [
+        write_routing_set(places.routing_set(name, entry.dataset), entry, of, cases)
+        for entry, of, cases in zip(card.datasets, clicks, training, strict=bool(experts))
+    ]
+    card = card.model_copy(update={"datasets": tuple(routing_sets) or card.datasets})
+    for place, fold in enumerate(wanted if experts else ()):
         gate = new_gate(foundation, model, card.datasets, experts)
-        training = [
-            of.of(one.planned.fold(fold % one.planned.num_folds).train) for of, one in zip(clicks, members, strict=True)
-        ]
-        fit_gate(gate, training, seed=seed).to(device)
-        weights = {key: value.cpu().contiguous() for key, value in gate.state_dict().items()}
-        path = places.gate_fold(name, fold) / GATE_WEIGHTS
-        write_bytes(path, _serialise(weights))
-        gate_hashes[str(fold)] = sha256_of(path)
+        taught = [of.of(cases[place]) for of, cases in zip(clicks, training, strict=True)]
+        fit_gate(gate, taught, seed=seed).to(device)
+        gate_hashes[str(fold)] = write_gate(gate, places.gate_fold(name, fold) / GATE_WEIGHTS)
         mixture = _assemble(card, fold, gate, model, foundation, places)
         trials += try_out(members, fold, mixture, seed)
     points = calibration_curve(trials) if experts else []
@@ -171,9 +171,3 @@ def _assemble(
     """Returns the mixture of one fold as prediction would have it, before it is on disk."""
     decoders = Mixture.load_decoders(model, card.experts, [fold], places)
     return Mixture(foundation=foundation, model=model, card=card, experts=card.experts, decoders=decoders, gates=[gate])
-
-
-def _serialise(weights: dict[str, Tensor]) -> bytes:
-    from safetensors.torch import save
-
-    return bytes(save(weights))

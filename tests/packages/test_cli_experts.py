@@ -92,13 +92,13 @@ def test_user_shares_a_mixture_with_another(ours: Site, theirs: Site, tmp_path: 
         return done.stdout
 
     exported = run(ours, "export", "-m", "default", "-o", "shared.zip", "--licence", "CC-BY-4.0")
-    assert "Mixture default written to shared.zip: 11 files" in exported
+    assert "Mixture default written to shared.zip: 12 files" in exported
     assert exported.endswith("Next:\n  sammoe_experts install shared.zip\n")
     installed = run(theirs, "install", "shared.zip")
     assert "Mixture default is installed, licence CC-BY-4.0" in installed
     assert "sammoe_predict -i IMAGES -o OUTPUT -m default" in installed
     assert "file by file the same. Nothing was changed." in run(theirs, "install", "shared.zip")
-    assert "All 11 hashes are those that the cards name." in run(theirs, "verify")
+    assert "All 12 hashes are those that the cards name." in run(theirs, "verify")
 
 
 def test_refused_package_ends_with_its_reason(theirs: Site, tmp_path: Path, capsys: Captured) -> None:
@@ -109,9 +109,9 @@ def test_refused_package_ends_with_its_reason(theirs: Site, tmp_path: Path, caps
 def test_verify_prints_a_line_a_hash(ours: Site, capsys: Captured) -> None:
     assert ours.run("verify") == 0
     lines = capsys.readouterr().out.splitlines()
-    # The foundation; two experts and two locators by their cards; these and two gates by the mixture's.
-    assert [line.split()[0] for line in lines[:-1]] == ["same"] * 11
-    assert lines[-1] == "All 11 hashes are those that the cards name."
+    # The foundation; two experts and two locators by their cards; these, two gates and a routing set by the mixture's.
+    assert [line.split()[0] for line in lines[:-1]] == ["same"] * 12
+    assert lines[-1] == "All 12 hashes are those that the cards name."
 
 
 def test_verify_of_one_looks_at_nothing_else(ours: Site, capsys: Captured) -> None:
@@ -130,7 +130,7 @@ def test_verify_names_what_differs_and_who_says_so(content: bytes | None, ours: 
     fault = "is missing" if content is None else r"has SHA-256 [0-9a-f]{12}\.\.\., and should have [0-9a-f]{12}\.\.\."
     for says in ("fold_1/expert.json", "default/mixture.json"):
         assert re.search(rf"differs  {re.escape(str(weights))} {fault} \({says}\)\n", found.out)
-    assert "2 of 11 files" in found.err
+    assert "2 of 12 files" in found.err
 
 
 def test_verify_looks_at_the_foundation(ours: Site, tmp_path: Path, capsys: Captured) -> None:

@@ -50,11 +50,11 @@ def test_expert_is_its_weights_and_cards(expert_package: Path, ours: Site) -> No
     assert members(expert_package)[f"{folder}/fold_1/{EXPERT_WEIGHTS}"] == weights
 
 
-def test_mixture_brings_gates_experts_and_locators(mixture_package: Path) -> None:
+def test_mixture_brings_gates_experts_locators_and_routing_sets(mixture_package: Path) -> None:
     names = {name.rpartition("/")[2] for name in members(mixture_package)}
     assert names == {
         "manifest.json", "mixture.json", "gate.safetensors", "expert.json", "expert.safetensors", "locator.json",
-        "locator.safetensors",
+        "locator.safetensors", "routing.safetensors",
     }  # fmt: skip
 
 

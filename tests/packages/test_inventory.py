@@ -52,9 +52,10 @@ def test_unknown_mixture_suggests_the_nearest(ours: Site) -> None:
         find_mixture("defalut", ours.places)
 
 
-def test_mixture_needs_gates_experts_and_locators_of_its_folds(ours: Site) -> None:
+def test_mixture_needs_gates_experts_locators_and_routing_sets(ours: Site) -> None:
     mixture = find_mixture(MIXTURE, ours.places)
     names = [path.relative_to(ours.places.folder).as_posix() for path, _ in mixture.weights(ours.places)]
+    assert names.pop(names.index("mixtures/default/routing/Dataset007_Boxes/routing.safetensors"))
     assert sorted(names) == [
         f"{folder}/fold_{fold}/{file}.safetensors"
         for folder, file in [(EXPERT, "expert"), ("Dataset007_Boxes/locator", "locator"), ("mixtures/default", "gate")]

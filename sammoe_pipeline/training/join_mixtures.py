@@ -1,0 +1,174 @@
+"""Joining mixtures that others made into one, from their routing sets alone: experts are shared, scans are not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from sammoe_pipeline.artefacts import (
+    CalibrationPoint,
+    MixtureCard,
+    MixtureDataset,
+    MixtureExpert,
+    provenance,
+)
+from sammoe_pipeline.errors import UsageError
+from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.inference.prompt_description import new_gate
+from sammoe_pipeline.inference.routing import expert_key
+from sammoe_pipeline.paths import GATE_WEIGHTS, MIXTURE_JSON, Results
+from sammoe_pipeline.training.calibration import THRESHOLDS, TOP_K, choose_threshold
+from sammoe_pipeline.training.described_clicks import DescribedClicks
+from sammoe_pipeline.training.gate_fitting import fit_gate, write_gate
+from sammoe_pipeline.training.mixture_members import labels_of
+from sammoe_pipeline.training.routing_set import read_routing_set, write_routing_set
+
+
+def join_mixtures(
+    cards: Sequence[MixtureCard],
+    *,
+    name: str,
+    foundation: Foundation,
+    places: Results,
+    max_general_loss: float,
+    seed: int,
+) -> MixtureCard:
+    """Makes a mixture of all experts of several, with a gate that is fitted to their routing sets.
+
+    What a click looks like in the configurations of its own dataset's experts, and in native, is all that a gate is
+    fitted to, so nothing has to be computed from an image. The threshold comes from the mixtures' own calibration
+    curves, each weighted by its classes: what they measured on their data, with gates that knew their datasets alone.
+
+    Args:
+        cards: of installed mixtures.
+        name: of the new one.
+        foundation: what all belong to.
+        places: where results lie.
+        max_general_loss: how much mean Dice general tasks may lose, in points of 100.
+        seed: of the gate.
+
+    Returns:
+        The mixture's card, also written to its folder.
+
+    Raises:
+        UsageError: two mixtures hold different things under one name, or one of them has the new one's name.
+        ArtefactError: a mixture has no routing set, or weights were changed.
+    """
+    began = time.monotonic()
+    if name in {card.name for card in cards}:
+        raise UsageError(f"-m {name}: one of the mixtures is called so. Give the joined one a name of its own.")
+    folds = tuple(range(1 + max(fold for card in cards for fold in card.folds)))
+    experts: dict[str, MixtureExpert] = {}
+    members: dict[str, _Member] = {}
+    for card in cards:
+        serving = {fold: fold if fold in card.folds else card.folds[fold % len(card.folds)] for fold in folds}
+        for expert in card.experts:
+            key = expert_key(expert.dataset, expert.task)
+            _add(experts, key, _expert_in(expert, serving))
+        for dataset in card.datasets:
+            clicks, training = read_routing_set(places.routing_set(card.name, dataset.dataset), dataset)
+            by_fold = dict(zip(card.folds, training, strict=True))
+            entry = _dataset_in(dataset, serving)
+            path = places.routing_set(name, dataset.dataset)
+            taught = [by_fold[serving[fold]] for fold in folds]
+            entry = write_routing_set(path, entry, clicks, taught)
+            _add(members, dataset.dataset, _Member(entry, clicks, tuple(map(frozenset, taught))))
+    entries = tuple(member.entry for member in members.values())
+    model = foundation.load_model("cpu")
+    hashes = {}
+    for fold in folds:
+        gate = new_gate(foundation, model, entries, tuple(experts.values()))
+        fit_gate(gate, [member.clicks.of(member.training[fold]) for member in members.values()], seed=seed)
+        hashes[str(fold)] = write_gate(gate, places.gate_fold(name, fold) / GATE_WEIGHTS)
+    points = _joined_curve(cards)
+    card = MixtureCard(
+        name=name,
+        foundation=foundation.card.name,
+        foundation_sha256=foundation.card.sha256,
+        folds=folds,
+        datasets=entries,
+        experts=tuple(experts.values()),
+        labels=labels_of({one.dataset: tuple(one.values) for one in entries}, places.mixture(name) / MIXTURE_JSON),
+        gate_sha256=hashes,
+        threshold=choose_threshold(points, max_general_loss),
+        top_k=TOP_K,
+        max_general_loss=max_general_loss,
+        calibration=tuple(points),
+        calibration_patients=sum(card.calibration_patients for card in cards),
+        seconds=time.monotonic() - began,
+        provenance=provenance(seed=seed, device="cpu", threads=torch.get_num_threads()),
+    )
+    card.save(places.mixture(name) / MIXTURE_JSON)
+    return card
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A dataset with its clicks, and the training cases of each fold of the joined mixture."""
+
+    entry: MixtureDataset
+    clicks: DescribedClicks
+    training: tuple[frozenset[str], ...]
+
+
+T = TypeVar("T", MixtureExpert, _Member)
+
+
+def _add(known: dict[str, T], key: str, found: T) -> None:
+    """Adds an expert or a dataset, which may be in several mixtures if it is the same in all of them."""
+    same = known.setdefault(key, found)
+    differs = same.entry != found.entry if isinstance(same, _Member) and isinstance(found, _Member) else same != found
+    if differs:
+        raise UsageError(
+            f"Two of the mixtures hold different things that are called {key}. Ask one of their makers to give it "
+            f"another number or name."
+        )
+
+
+def _expert_in(expert: MixtureExpert, serving: dict[int, int]) -> MixtureExpert:
+    """Returns an expert's entry with the folds of the joined mixture, each served by a fold of its own."""
+    return expert.model_copy(
+        update={
+            "sha256": {str(fold): expert.sha256[str(own)] for fold, own in serving.items()},
+            "expert_fold": {str(fold): expert.expert_fold[str(own)] for fold, own in serving.items()},
+        }
+    )
+
+
+def _dataset_in(dataset: MixtureDataset, serving: dict[int, int]) -> MixtureDataset:
+    """Returns a dataset's entry with the folds of the joined mixture."""
+    located = {fold: own for fold, own in serving.items() if str(own) in dataset.locator_sha256}
+    return dataset.model_copy(
+        update={
+            "held_out_folds": tuple(f for f, own in serving.items() if f == own and f in dataset.held_out_folds),
+            "locator_sha256": {str(fold): dataset.locator_sha256[str(own)] for fold, own in located.items()},
+            "locator_fold": {str(fold): dataset.locator_fold[str(own)] for fold, own in serving.items()},
+        }
+    )
+
+
+def _joined_curve(cards: Sequence[MixtureCard]) -> list[CalibrationPoint]:
+    """Returns the mean of several calibration curves, each weighted by how many classes it was measured on."""
+    measured = [card for card in cards if card.calibration]
+    if not measured:
+        raise UsageError("None of the mixtures has an expert, so there is nothing to join.")
+    weights = [sum(len(dataset.values) for dataset in card.datasets) for card in measured]
+
+    def mean(index: int, field: str) -> float:
+        values = [float(getattr(card.calibration[index], field)) for card in measured]
+        return float(np.average(values, weights=weights))
+
+    return [
+        CalibrationPoint(
+            threshold=threshold,
+            mean_dice=mean(index, "mean_dice"),
+            general_loss=mean(index, "general_loss"),
+            expert_share=mean(index, "expert_share"),
+        )
+        for index, threshold in enumerate(THRESHOLDS)
+    ]
