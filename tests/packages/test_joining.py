@@ -109,5 +109,5 @@ def test_flags_that_choose_data_do_not_go_with_packages(
     mixture_package: Path, theirs: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--from_packages", str(mixture_package), "-d", "7"]
-    assert cli.train_gate([*words, "--results", str(theirs.results)]) == 2
+    assert cli.train_gate([*words, "--results", str(theirs.results)]) == 1
     assert "-d: with --from_packages" in capsys.readouterr().err
