@@ -20,13 +20,15 @@ from sammoe_pipeline.inference.prompt_description import describe
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.prompt_features import num_prompt_features
 from sammoe_pipeline.threads import side_by_side
-from sammoe_pipeline.training.gate_prompts import Member, choose_cases, prompts_in
+from sammoe_pipeline.training.gate_prompts import MOST_CASES, Member, choose_cases, prompts_in
 from sammoe_pipeline.training.optimisation import autocast
 
 logger = logging.getLogger(__name__)
 
-_PROMPTS = 24
-"""Of each class, where every training case has it; few cases are clicked on more often."""
+_CLICKS = 600
+"""On classes in the training cases of a fold, where every case has them all; few cases are clicked on more often."""
+_MOST_TIMES = 12
+"""That one case is clicked on: more of the same patient tell little."""
 _DESIGN = 1
 """Counts up when clicks are drawn or described another way, so that those of before are described again."""
 
@@ -85,10 +87,10 @@ def describe_clicks(
 
     planned = member.planned
     training = {case for fold in folds for case in planned.fold(fold).train}
-    fewest = min(len(fold.train) for fold in planned.splits.folds)
+    fewest = min(MOST_CASES, *(len(fold.train) for fold in planned.splits.folds))
     chosen = choose_cases(member, sorted(case.name for case in member.raw.training_cases), seed)
     cases = [case for case in chosen if case in training]
-    clicks = math.ceil(_PROMPTS / max(1, fewest))
+    clicks = min(_MOST_TIMES, math.ceil(_CLICKS / max(1, fewest * len(planned.description.labels))))
     recipe = _recipe(member, seed, clicks)
 
     def of_case(case: str) -> tuple[list[str], Tensor]:

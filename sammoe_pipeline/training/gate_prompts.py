@@ -20,9 +20,9 @@ from sammoe_pipeline.raw_dataset import RawDataset
 
 OFF_TASK = "off task"
 """Class name of prompts that point at nothing the dataset names."""
-_MOST_CASES = 50
-OFF_TASK_CLICKS = 4
-"""Each time that a case is clicked on, and half as many as it has classes where that is more."""
+MOST_CASES = 50
+OFF_TASK_CLICKS = 2
+"""Each time that a case is clicked on, or a quarter of its classes where that is more."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class GatePrompt:
 def choose_cases(member: Member, cases: Sequence[str], seed: int) -> list[str]:
     """Returns the cases that are clicked on: all of them, or of many a seeded choice."""
     choice = np.random.default_rng([seed, zlib.crc32(member.planned.name.encode())])
-    return sorted(str(name) for name in choice.permutation(np.array(cases, dtype=object))[:_MOST_CASES])
+    return sorted(str(name) for name in choice.permutation(np.array(cases, dtype=object))[:MOST_CASES])
 
 
 def prompts_in(
@@ -131,7 +131,7 @@ def _off_task_clicks(labelled: RawLabelledCase, rng: np.random.Generator) -> lis
     canonical = labelled.image.orientation.to_canonical(image)
     nothing = (labelled.labels == 0) & (canonical > np.percentile(canonical, 25))
     candidates = np.flatnonzero(nothing)
-    wanted = max(OFF_TASK_CLICKS, len(labelled.planned.description.labels) // 2)
+    wanted = max(OFF_TASK_CLICKS, len(labelled.planned.description.labels) // 4)
     if len(candidates) == 0:
         return []
     drawn = rng.choice(candidates, size=min(wanted, len(candidates)), replace=False)

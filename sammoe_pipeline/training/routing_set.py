@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sammoe_pipeline.model import SamMed3D
 
-_MOST_OF_A_CLASS = 24
+_MOST_OF_A_CLASS = 80
 _MOST_OFF_TASK = 200
 
 

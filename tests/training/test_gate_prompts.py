@@ -87,6 +87,6 @@ def test_dice_is_with_what_the_click_means(prompts: list[GatePrompt]) -> None:
 def test_of_many_cases_a_choice_is_clicked_on(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     member = Member(planned=workspace.planned, raw=workspace.raw, experts={})
     assert choose_cases(member, CASES, 0) == list(CASES)
-    monkeypatch.setattr(module, "_MOST_CASES", 2)
+    monkeypatch.setattr(module, "MOST_CASES", 2)
     chosen = {tuple(choose_cases(member, CASES, seed)) for seed in range(20)}
     assert len(chosen) == 3 and all(len(set(cases)) == 2 for cases in chosen)

@@ -34,8 +34,8 @@ def test_a_few_hundred_clicks_are_kept_of_many_cases(clicks: DescribedClicks, tm
     entry = write_routing_set(tmp_path / "a", ENTRY, clicks, [set(clicks.cases)])
     found, _ = read_routing_set(tmp_path / "a", entry)
     counts = [found.classes.count(name) for name in NAMES]
-    assert counts == [24, 24, 100] and entry.routing_clicks == 148
-    assert len({case for case, name in zip(found.cases, found.classes, strict=True) if name == "near"}) == 24
+    assert counts == [80, 80, 100] and entry.routing_clicks == 260
+    assert len({case for case, name in zip(found.cases, found.classes, strict=True) if name == "near"}) == 80
 
 
 def test_no_case_is_named(clicks: DescribedClicks, tmp_path: Path) -> None:
