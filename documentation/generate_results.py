@@ -4,7 +4,8 @@ A folder of `results/` is a section: `story.json` (title, text, commands, minute
 `sammoe_evaluate` wrote, a `dice.json` that `tests/benchmarks/foundation_dice.py` wrote, or plans, `NAME.plan.json`; or
 what the benchmarks of experts wrote: `prompts.json` (`expert_prompts.py`), `views.json` (`expert_budget.py`),
 `training.json` (`training_speed.py`), `table.json` (`fold_table.py`) and `nnunet.json` (`nnunet_fold.py`); or
-what `tests/benchmarks/prompt_kinds.py` wrote, `NAME.prompts.json`.
+what `tests/benchmarks/prompt_kinds.py` wrote, `NAME.prompts.json`, `gate_baselines.py`, `routing.json`, and
+`gate_scaling.py`, `scaling.json`.
 """
 
 from __future__ import annotations
@@ -209,14 +210,63 @@ def nnunet(measured: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def routing(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields what rules of routing are worth on the same clicks."""
+    columns = {
+        "recovered": "Gain recovered, %",
+        "right_expert_where_it_gains": "Right expert where it gains, %",
+        "general_kept": "General kept, %",
+        "general_loss": "General classes lose",
+        "worst_general_loss": "Worst of them",
+        "threshold": "Threshold",
+    }
+    yield f"Who answers, by rule, {measured['prompts']} clicks:"
+    yield ""
+    yield "| Rule | " + " | ".join(columns.values()) + " |"
+    yield "| --- |" + " ---: |" * len(columns)
+    for name, row in measured["rules"].items():
+        yield f"| {name} | " + " | ".join(f"{row[key]:g}" if key in row else "" for key in columns) + " |"
+    yield ""
+    unseen = measured["unseen"]
+    yield "Structures that the gate was not taught, share of clicks that fall back to the general expert, in %:"
+    yield ""
+    yield "| Class | Unlabelled in the training images | Never clicked on |"
+    yield "| --- | ---: | ---: |"
+    for name, share in unseen["unnamed"]["by_class"].items():
+        yield f"| {name.partition(':')[2]} | {share:g} | {unseen['never']['by_class'][name]:g} |"
+    yield f"| Mean | {unseen['unnamed']['mean']:g} | {unseen['never']['mean']:g} |"
+    yield ""
+
+
+def scaling(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields what more experts cost."""
+    columns = {
+        "experts": "Experts",
+        "datasets": "Datasets",
+        "right_expert_where_it_gains": "Right expert where it gains, %",
+        "general_kept": "General kept, %",
+        "fit_seconds": "Fitting the gate of a fold, s",
+        "answer_seconds": "A click, s",
+        "gate_megabytes": "Gate, MB",
+        "decoders_megabytes": "Decoders, MB",
+    }
+    yield "| " + " | ".join(columns.values()) + " |"
+    yield "|" + " ---: |" * len(columns)
+    for row in measured["numbers"]:
+        yield "| " + " | ".join(f"{row[key]:g}" for key in columns) + " |"
+    yield ""
+
+
 TABLES = {
     "table.json": table,
     "nnunet.json": nnunet,
     "prompts.json": prompts,
     "views.json": views,
     "training.json": training,
+    "routing.json": routing,
+    "scaling.json": scaling,
 }
-"""What draws each file of the benchmarks of experts."""
+"""What draws each file of the benchmarks of experts and gate."""
 
 
 if __name__ == "__main__":

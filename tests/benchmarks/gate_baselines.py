@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=3)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("-device", default="cpu")
+    parser.add_argument("-device", choices=("cuda", "cpu"), default="cpu")
     arguments = parser.parse_args()
     home = arguments.home
     folders = Folders(home / "sammoe_raw", home / "sammoe_preprocessed", home / "sammoe_results")
@@ -389,6 +389,7 @@ def compare(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
         dice = [row.joined[name] if row.expert >= 0 or "two" not in name else row.dice[0] for row in held_out]
         table[name] = worth(held_out, None, dice)
     return {
+        "foundation_sha256": bench.foundation.card.sha256,
         "mixture": bench.card.name,
         "experts": bench.keys,
         "cases": len({(row.dataset, row.case) for row in held_out}),
