@@ -13,7 +13,7 @@ OFF_TASK_COMPONENTS = 8
 """Kinds of things that a dataset does not name. They are unlike each other: one mean would describe none of them."""
 
 
-MAX_DIRECTIONS = 64
+MAX_DIRECTIONS = 96
 """Longer descriptions are reduced to their main directions, which are the same in all configurations."""
 
 

@@ -20,7 +20,7 @@ def num_prompt_features(context_channels: int, detail_channels: int) -> int:
         context_channels: C of the embedding.
         detail_channels: D of the embedding; 0 where it has no detail.
     """
-    return 3 * (detail_channels or context_channels) + _MASK_FEATURES
+    return 5 * (detail_channels or context_channels) + _MASK_FEATURES
 
 
 def prompt_features(
@@ -31,7 +31,8 @@ def prompt_features(
     Where in the window a click lies says nothing about what was clicked on, since windows are centred on clicks; so the
     description holds image features alone, from the finest grid that the embedding has: its detail, or else its
     context. They are read at the clicks, in boxes around them, and under the general decoder's soft mask, whose own
-    size, place, spread and certainty follow.
+    size, place, spread and certainty follow. Their mean and deviation over the window tell what the image looks like,
+    so that the same tissue of patients who look different can be known for the same.
 
     Args:
         embedding: (B, C + 64 D, g, g, g), or (B, C, g, g, g) without detail.
@@ -53,7 +54,9 @@ def prompt_features(
         share = weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
         under_mask = (cells.flatten(2) * share).sum(dim=2)
         shape = _shape_of(soft, mask_logits.float(), share[:, 0], at)
-        return torch.cat([_sampled(cells, at), _sampled(_averaged(cells, _BOX), at), under_mask, shape], dim=1)
+        window = cells.flatten(2)
+        around = [_sampled(cells, at), _sampled(_averaged(cells, _BOX), at), under_mask]
+        return torch.cat([*around, window.mean(dim=2), window.std(dim=2), shape], dim=1)
 
 
 def _sampled(cells: Tensor, at: Tensor) -> Tensor:

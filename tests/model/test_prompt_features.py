@@ -57,6 +57,11 @@ def test_what_lies_under_the_mask_is_averaged() -> None:
     assert _features([_middle(4, 4, 4)], mask)[2].item() == pytest.approx(40404.5, abs=0.1)
 
 
+def test_mean_and_deviation_of_the_window_are_told() -> None:
+    expected = [_cells().mean().item(), _cells().std().item()]
+    assert _features([_middle(4, 4, 4)])[3:5].tolist() == pytest.approx(expected)
+
+
 def test_the_masks_shape_is_told_relative_to_the_click() -> None:
     mask = torch.full((1, 1, CELLS, CELLS, CELLS), -30.0)
     mask[0, 0, 6:8, 4, 4] = 30.0
@@ -74,7 +79,7 @@ def test_as_many_features_as_are_announced(context: int, detail: int, channels: 
         embedding, torch.rand(2, 1, 3), torch.randn(2, 1, CELLS, CELLS, CELLS), context_channels=context, patch_size=24
     )
     assert found.shape == (2, num_prompt_features(context, detail))
-    assert num_prompt_features(context, detail) == 3 * channels + MASK_FEATURES
+    assert num_prompt_features(context, detail) == 5 * channels + MASK_FEATURES
 
 
 def test_features_do_not_lose_precision_where_the_networks_compute_in_less() -> None:
