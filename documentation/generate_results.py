@@ -29,7 +29,8 @@ tests; they are not the paper's. For research, not a medical device.
 
 def page() -> str:
     """Returns the text of results.md."""
-    sections = [section(folder) for folder in sorted(RESULTS.iterdir()) if folder.is_dir()]
+    folders = [folder for folder in RESULTS.iterdir() if folder.is_dir()]
+    sections = [section(folder) for folder in sorted(folders, key=lambda folder: int(folder.name.partition("_")[0]))]
     return "\n".join([INTRODUCTION, *sections])
 
 
