@@ -56,6 +56,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to work (default: ./sammoe_experiment_NAME)")
     parser.add_argument("--leave_out", nargs="+", default=[], metavar="DATASET", help="names of datasets to go without")
     parser.add_argument(
+        "-f",
+        nargs="+",
+        metavar="FOLD",
+        help="only train and evaluate these folds; the same command without it does the others later (default: all)",
+    )
+    parser.add_argument(
         "-np",
         dest="num_processes",
         type=positive_int,
@@ -124,6 +130,7 @@ def _settings(experiment: Experiment, folder: Path) -> dict[str, str]:
 def _stages(experiment: Experiment, folder: Path, arguments: argparse.Namespace) -> list[list[str]]:
     """Returns the commands, in order."""
     device = ["-device", arguments.device] if arguments.device else []
+    some = ["-f", *arguments.f] if arguments.f else []
     numbers = [str(dataset.id) for dataset in experiment.datasets]
     data = arguments.data or Path("DATA")
     stages = [["sammoe_foundation", "download", experiment.foundation]] if experiment.download else []
@@ -135,8 +142,9 @@ def _stages(experiment: Experiment, folder: Path, arguments: argparse.Namespace)
     for dataset in experiment.datasets:
         folds = ["--num_folds", str(experiment.folds), "--seed", str(experiment.seed)]
         stages.append(["sammoe_plan_and_preprocess", "-d", str(dataset.id), *folds, *dataset.plan, *device])
-        stages.append(["sammoe_train_expert", "-d", str(dataset.id), "-np", str(arguments.num_processes), *device])
-    stages.append(["sammoe_train_gate", "-d", *numbers, "-m", MIXTURE, "--seed", str(experiment.seed), *device])
+        workers = ["-np", str(arguments.num_processes)]
+        stages.append(["sammoe_train_expert", "-d", str(dataset.id), *some, *workers, *device])
+    stages.append(["sammoe_train_gate", "-d", *numbers, *some, "-m", MIXTURE, "--seed", str(experiment.seed), *device])
     asked = ["--clicks", *map(str, experiment.clicks), "--seeds", str(experiment.seeds), "--forgetting"]
     stages.append(["sammoe_evaluate", "-m", MIXTURE, *asked, *device])
     return stages

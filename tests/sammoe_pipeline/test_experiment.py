@@ -60,6 +60,15 @@ def test_run_again_it_leaves_out_what_refuses_to_run_twice(calls: list[list[str]
     assert calls == [words for words in first if "-n" not in words]
 
 
+def test_some_folds_can_be_run_before_the_others(calls: list[list[str]], tmp_path: Path) -> None:
+    assert experiment.main(["small", "--folder", str(tmp_path), "-f", "0"]) == 0
+    partial = [words for words in calls if "-f" in words]
+    assert [words[words.index("-f") + 1] for words in partial] == ["0"] * 3  # two datasets' experts, and the gate
+    calls.clear()
+    assert experiment.main(["small", "--folder", str(tmp_path)]) == 0
+    assert not any("-f" in words for words in calls)
+
+
 def test_a_folder_holds_one_experiment(
     calls: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
