@@ -11,7 +11,21 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "reference" / "artefacts.md"
 PACKAGES = ("sammoe_pipeline", "planning", "dataset_conversion")
+ARTEFACTS = HERE.parent / "sammoe_pipeline" / "artefacts"
 FILE, PART = "Artefact", "Record"
+STAGES = (
+    "origin",
+    "foundation",
+    "fingerprint",
+    "configuration",
+    "plan",
+    "splits",
+    "case_properties",
+    "expert",
+    "locator",
+    "mixture",
+)
+"""Modules of `sammoe_pipeline.artefacts`, in the order in which stages write their files."""
 INTRODUCTION = """\
 # JSON files, field by field
 
@@ -38,8 +52,9 @@ class Model:
 
 
 def read_models() -> list[Model]:
-    """Finds all models in the packages, in the order in which they are written."""
-    files = [file for package in PACKAGES for file in sorted((HERE.parent / package).rglob("*.py"))]
+    """Finds all models in the packages: those that pass between stages in their order, then the others by file."""
+    others = [file for package in PACKAGES for file in sorted((HERE.parent / package).rglob("*.py"))]
+    files = dict.fromkeys([*(ARTEFACTS / f"{stage}.py" for stage in STAGES), *others])
     classes = [
         node
         for file in files
