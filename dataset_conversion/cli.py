@@ -11,7 +11,7 @@ from typing import Any
 
 from dataset_conversion.format import Format
 from dataset_conversion.registry import FORMATS, PHANTOMS
-from sammoe_pipeline.command import (
+from sammoe_pipeline.commands.command import (
     add_folder_arguments,
     add_workers_argument,
     next_command,

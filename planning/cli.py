@@ -7,7 +7,13 @@ import re
 import shlex
 import sys
 
-from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, positive_int, run_command
+from sammoe_pipeline.commands.command import (
+    add_folder_arguments,
+    add_workers_argument,
+    next_command,
+    positive_int,
+    run_command,
+)
 from sammoe_pipeline.errors import SammoeError, UsageError
 
 _DESCRIPTION = """\

@@ -7,7 +7,7 @@ import shlex
 import time
 from pathlib import Path
 
-from sammoe_pipeline.command import run_command
+from sammoe_pipeline.commands.command import run_command
 from sammoe_pipeline.paths import (
     EVALUATION,
     IMAGES_TS,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sammoe_pipeline.command import positive_int, run_command
+from sammoe_pipeline.commands.command import positive_int, run_command
 from sammoe_pipeline.errors import UsageError, did_you_mean
 from sammoe_pipeline.paths import (
     DATASET_JSON,

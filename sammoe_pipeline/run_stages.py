@@ -14,11 +14,11 @@ from sammoe_pipeline.errors import SammoeError
 COMMANDS = {
     "sammoe_convert_dataset": "dataset_conversion.cli:main",
     "sammoe_plan_and_preprocess": "planning.cli:main",
-    "sammoe_train_expert": "sammoe_pipeline.cli:train_expert",
-    "sammoe_train_gate": "sammoe_pipeline.cli:train_gate",
-    "sammoe_predict": "sammoe_pipeline.cli:predict",
-    "sammoe_evaluate": "sammoe_pipeline.cli:evaluate",
-    "sammoe_foundation": "sammoe_pipeline.cli_foundation:main",
+    "sammoe_train_expert": "sammoe_pipeline.commands.train_expert:main",
+    "sammoe_train_gate": "sammoe_pipeline.commands.train_gate:main",
+    "sammoe_predict": "sammoe_pipeline.commands.predict:main",
+    "sammoe_evaluate": "sammoe_pipeline.commands.evaluate:main",
+    "sammoe_foundation": "sammoe_pipeline.commands.foundation:main",
 }
 """Function behind each command. They run as processes of their own, so the core imports no other package."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sammoe_pipeline import cli
+from sammoe_pipeline.commands.predict import main as sammoe_predict
 from sammoe_pipeline.encoder_options import EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError
 from sammoe_pipeline.foundations import Foundation
@@ -39,7 +39,7 @@ def command(nano_foundation: Foundation, tmp_path: Path) -> Command:
     prompts = write_prompts(tmp_path, (None, IN_LEFT))
     flags = ["--foundation", str(nano_foundation.folder), "--results", str(tmp_path / "results"), "-device", "cpu"]
     given = ["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--prompts", str(prompts)]
-    return lambda *more: cli.predict([*given, *flags, *more])
+    return lambda *more: sammoe_predict([*given, *flags, *more])
 
 
 def _record(folder: Path, name: str = "predictions.json") -> Predictions:

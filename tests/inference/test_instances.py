@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sammoe_pipeline import cli
+from sammoe_pipeline.commands.predict import main as sammoe_predict
 from sammoe_pipeline.inference.wanted import PromptSource
 from tests.inference.conftest import (
     IN_LEFT,
@@ -59,5 +59,5 @@ def test_without_it_all_clicks_are_on_one_thing(make_mixture: MakeMixture, tmp_p
 
 
 def test_it_needs_clicks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.predict(["-i", str(tmp_path), "-o", str(tmp_path / "out"), "--instances"]) == 1
+    assert sammoe_predict(["-i", str(tmp_path), "-o", str(tmp_path / "out"), "--instances"]) == 1
     assert "--instances: it says what the clicks of --prompts are on" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sammoe_pipeline import cli
+from sammoe_pipeline.commands.predict import main as sammoe_predict
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.image_io import read_volume
@@ -204,7 +204,7 @@ def test_unreadable_image_is_reported_and_the_others_go_on(
     (tmp_path / "in" / "b.nii.gz").write_bytes(b"no image")
     flags = ["--foundation", str(nano_foundation.folder), "--results", str(tmp_path / "results"), "-device", "cpu"]
     prompts = write_prompts(tmp_path, (None, IN_LEFT))
-    code = cli.predict(["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--prompts", str(prompts), *flags])
+    code = sammoe_predict(["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--prompts", str(prompts), *flags])
     assert code == 1
     shown = capsys.readouterr()
     assert "b: " in shown.err and "b.nii.gz" in shown.err

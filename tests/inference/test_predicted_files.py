@@ -7,7 +7,7 @@ import pytest
 import SimpleITK
 from numpy.typing import NDArray
 
-from sammoe_pipeline import cli
+from sammoe_pipeline.commands.predict import main as sammoe_predict
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.inference.case_files import CaseFiles, remove_files
@@ -160,7 +160,7 @@ def test_command_writes_masks_and_probabilities_of_a_dicom_series(
     prompts = write_prompts(tmp_path, (None, IN_LEFT))
     flags = ["--foundation", str(nano_foundation.folder), "--results", str(tmp_path / "results"), "-device", "cpu"]
     flags += ["--one_file_per_class", "--save_probabilities", "--prompts", str(prompts)]
-    assert cli.predict(["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *flags]) == 0
+    assert sammoe_predict(["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *flags]) == 0
     assert "1 of 1 cases written" in capsys.readouterr().out
     mask = read_labels(tmp_path, "masks/patient/target_1.nii.gz")
     np.testing.assert_array_equal(mask, read_labels(tmp_path, "patient.nii.gz"))

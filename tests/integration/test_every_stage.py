@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sammoe_pipeline import cli
 from sammoe_pipeline.artefacts import MixtureCard, Splits
+from sammoe_pipeline.commands.evaluate import main as sammoe_evaluate
+from sammoe_pipeline.commands.predict import main as sammoe_predict
+from sammoe_pipeline.commands.train_expert import main as sammoe_train_expert
+from sammoe_pipeline.commands.train_gate import main as sammoe_train_gate
 from sammoe_pipeline.errors import SammoeError
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
 from tests.integration.conftest import DATASET, Workspace
@@ -30,9 +33,9 @@ def trained(planned: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wor
     shutil.copytree(planned.root, root)
     workspace = Workspace(root=root, foundation=planned.foundation)
     folders = [flag for flag in workspace.flags if not flag.startswith("--raw")]
-    assert cli.train_expert(["-d", "7", *folders, *workspace.model_flags]) == 0
+    assert sammoe_train_expert(["-d", "7", *folders, *workspace.model_flags]) == 0
     before = {**_hashes(workspace.results), **_hashes(workspace.foundation)}
-    assert cli.train_gate([*workspace.flags, *workspace.model_flags]) == 0
+    assert sammoe_train_gate([*workspace.flags, *workspace.model_flags]) == 0
     assert {**_hashes(workspace.results), **_hashes(workspace.foundation)} == before
     return workspace
 
@@ -49,7 +52,7 @@ def test_gate_training_leaves_every_weight_as_it_was_and_seals_it(trained: Works
 def test_prediction_without_prompts_lies_on_the_grid_of_the_image(trained: Workspace, tmp_path: Path) -> None:
     image = trained.root / "raw" / DATASET / "imagesTs"
     flags = [f"--results={trained.root / 'results'}", *trained.model_flags]
-    assert cli.predict(["-i", str(image), "-o", str(tmp_path), "-d", "7", *flags]) == 0
+    assert sammoe_predict(["-i", str(image), "-o", str(tmp_path), "-d", "7", *flags]) == 0
     given, out = read_volume(image / "new_0000.nii.gz"), read_volume(tmp_path / "new.nii.gz")
     assert out.data.shape == given.data.shape
     np.testing.assert_allclose(out.affine, given.affine, atol=1e-6)
@@ -64,7 +67,7 @@ def test_foundation_alone_segments_free_standing_clicks(planned: Workspace, tmp_
     prompts.write_text(json.dumps({"frame": "voxel", "targets": [target]}))
     flags = [f"--results={tmp_path / 'results'}", *planned.model_flags, "--prompts", str(prompts)]
     image = planned.root / "raw" / DATASET / "imagesTs" / "new_0000.nii.gz"
-    assert cli.predict(["-i", str(image), "-o", str(tmp_path / "out"), *flags]) == 0
+    assert sammoe_predict(["-i", str(image), "-o", str(tmp_path / "out"), *flags]) == 0
     predictions = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert predictions["labels"] == {"background": 0, "target_1": 1}
     assert predictions["cases"][0]["targets"][0]["chosen"] == "general"
@@ -86,7 +89,7 @@ def evaluation(trained: Workspace) -> Path:
         "4",
         "bar=2",
     ]
-    assert cli.evaluate(flags) == 0
+    assert sammoe_evaluate(flags) == 0
     folder = trained.results / "mixtures" / "default" / "evaluation"
     shutil.copytree(folder, trained.root / "evaluated")
     return trained.root / "evaluated"
@@ -149,7 +152,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_alike(
         "4",
         "bar=2",
     ]
-    assert cli.evaluate(flags) == 0
+    assert sammoe_evaluate(flags) == 0
     assert len(asked) == 1
     before, after = (json.loads((path / "summary.json").read_text()) for path in (evaluation, folder))
     for summary in (before, after):
@@ -163,8 +166,8 @@ def test_an_interrupted_evaluation_goes_on_and_ends_alike(
         raise SammoeError(f"asked {self.labelled.name}")
 
     monkeypatch.setattr(CaseRun, "judge", interrupted)
-    assert cli.evaluate(flags) == 0
-    assert cli.evaluate([*flags, "--seeds", "2"]) == 1  # Other answers: what is finished does not count.
+    assert sammoe_evaluate(flags) == 0
+    assert sammoe_evaluate([*flags, "--seeds", "2"]) == 1  # Other answers: what is finished does not count.
     assert "asked case_" in capsys.readouterr().err
 
 
@@ -184,7 +187,7 @@ def test_the_locator_is_asked_about_classes_that_a_case_lacks(trained: Workspace
         truth = read_volume(path)
         write_volume(path, Volume(data=np.where(truth.data == 1, 0, truth.data), affine=truth.affine))
     flags = [*workspace.flags, *workspace.model_flags, "-f", "0", "--clicks", "0", "1", "--seeds", "1"]
-    assert cli.evaluate(flags) == 0
+    assert sammoe_evaluate(flags) == 0
     folder = workspace.results / "mixtures" / "default" / "evaluation"
     lacking = [one for one in read_cases(folder / "cases.csv") if one.case in emptied and one.class_name == "ball"]
     assert {one.prompt for one in lacking} == {"automatic"}
@@ -196,7 +199,7 @@ def test_the_locator_is_asked_about_classes_that_a_case_lacks(trained: Workspace
 
 
 def test_a_tolerance_of_no_class_is_refused(trained: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.evaluate([*trained.flags, *trained.model_flags, "--tolerance", "bal=2"]) == 1
+    assert sammoe_evaluate([*trained.flags, *trained.model_flags, "--tolerance", "bal=2"]) == 1
     assert "Did you mean 'ball'?" in capsys.readouterr().err
 
 
@@ -204,9 +207,9 @@ def test_evaluation_asks_every_expert_about_everybody_s_classes(
     trained: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = [*trained.flags, *trained.model_flags, "--seeds", "1"]
-    assert cli.evaluate([*flags, "--forgetting", "--clicks", "2"]) == 1
+    assert sammoe_evaluate([*flags, "--forgetting", "--clicks", "2"]) == 1
     assert "Add 1 to --clicks" in capsys.readouterr().err
-    assert cli.evaluate([*flags, "--forgetting"]) == 0
+    assert sammoe_evaluate([*flags, "--forgetting"]) == 0
     folder = trained.results / "mixtures" / "default" / "evaluation"
     summary = json.loads((folder / "summary.json").read_text())
     for row in (row for row in summary["forgetting"] if row["metric"] == "dice"):
@@ -218,7 +221,7 @@ def test_evaluation_asks_every_expert_about_everybody_s_classes(
         assert row["oracle_by_task"] == pytest.approx(sum(own) / len(own))
         assert {"oracle_by_task", "oracle_by_prompt"} <= dice[0].keys()
     assert (folder / "experts.csv").is_file()
-    assert cli.evaluate(flags) == 0
+    assert sammoe_evaluate(flags) == 0
     assert not (folder / "experts.csv").exists()
 
 
@@ -231,19 +234,19 @@ def test_mixture_of_one_expert_leaves_the_classes_of_the_other_to_the_general_ex
     flags = ["-m", "one", *workspace.flags, *workspace.model_flags]
     whole = MixtureCard.load(workspace.results / "mixtures" / "default" / "mixture.json")
     joined, left_out = (f"{expert.dataset}/{expert.task}" for expert in whole.experts)
-    assert cli.train_gate([*flags, "--experts", joined]) == 0
+    assert sammoe_train_gate([*flags, "--experts", joined]) == 0
     card = MixtureCard.load(workspace.results / "mixtures" / "one" / "mixture.json")
     assert [f"{expert.dataset}/{expert.task}" for expert in card.experts] == [joined]
     assert {name for name, key in card.datasets[0].experts.items() if key == joined} == set(whole.experts[0].classes)
     assert set(card.datasets[0].experts) == set(whole.experts[0].classes)
 
-    assert cli.evaluate([*flags, "--seeds", "1"]) == 0
+    assert sammoe_evaluate([*flags, "--seeds", "1"]) == 0
     with (workspace.results / "mixtures" / "one" / "evaluation" / "routing.csv").open() as file:
         tasks = {row["class_name"]: row["task"] for row in csv.DictReader(file)}
     assert {name for name, task in tasks.items() if not task} == set(whole.experts[1].classes)
 
     capsys.readouterr()
-    assert cli.train_gate([*flags, "--experts", f"{left_out}s"]) == 1
+    assert sammoe_train_gate([*flags, "--experts", f"{left_out}s"]) == 1
     assert f"Did you mean '{left_out}'?" in capsys.readouterr().err
 
 
@@ -253,7 +256,7 @@ def test_experts_of_unfinished_folds_are_named(
     root = tmp_path / "workspace"
     shutil.copytree(planned.root, root)
     workspace = Workspace(root=root, foundation=planned.foundation)
-    assert cli.train_gate(["-d", "7", *workspace.flags, *workspace.model_flags]) == 1
+    assert sammoe_train_gate(["-d", "7", *workspace.flags, *workspace.model_flags]) == 1
     message = capsys.readouterr().err
     assert "fold 0" in message and "fold 1" in message and "sammoe_train_expert" in message
 
@@ -261,7 +264,7 @@ def test_experts_of_unfinished_folds_are_named(
 def test_unknown_mixture_lists_what_there_is(trained: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     image = trained.root / "raw" / DATASET / "imagesTs"
     flags = [f"--results={trained.root / 'results'}", *trained.model_flags]
-    assert cli.predict(["-i", str(image), "-o", str(trained.root / "o"), "-m", "defautl", *flags]) == 1
+    assert sammoe_predict(["-i", str(image), "-o", str(trained.root / "o"), "-m", "defautl", *flags]) == 1
     assert "Did you mean 'default'?" in capsys.readouterr().err
 
 
@@ -273,6 +276,6 @@ def test_prompt_outside_the_image_is_refused_before_anything_is_written(
     prompts.write_text(json.dumps({"frame": "RAS", "targets": [target]}))
     image = trained.root / "raw" / DATASET / "imagesTs"
     flags = [f"--results={trained.root / 'results'}", *trained.model_flags, "--prompts", str(prompts)]
-    assert cli.predict(["-i", str(image), "-o", str(tmp_path / "out"), *flags]) == 1
+    assert sammoe_predict(["-i", str(image), "-o", str(tmp_path / "out"), *flags]) == 1
     assert "outside the image" in capsys.readouterr().err
     assert not (tmp_path / "out" / "new.nii.gz").exists()

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sammoe_pipeline import cli
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.commands.evaluate import main as sammoe_evaluate
+from sammoe_pipeline.commands.predict import main as sammoe_predict
+from sammoe_pipeline.commands.train_expert import main as sammoe_train_expert
+from sammoe_pipeline.commands.train_gate import main as sammoe_train_gate
 from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import find_foundation
 from sammoe_pipeline.image_io import read_volume
@@ -31,12 +34,12 @@ def test_every_stage_runs_on_the_card(planned: Workspace, tmp_path: Path) -> Non
     workspace = Workspace(root=root, foundation=planned.foundation)
     model = ["--foundation", str(planned.foundation), "-device", "cuda"]
     folders = [flag for flag in workspace.flags if not flag.startswith("--raw")]
-    assert cli.train_expert(["-d", "7", *folders, *model]) == 0
-    assert cli.train_gate([*workspace.flags, *model]) == 0
+    assert sammoe_train_expert(["-d", "7", *folders, *model]) == 0
+    assert sammoe_train_gate([*workspace.flags, *model]) == 0
     images = next(root.glob("raw/*/imagesTs"))
     results = f"--results={root / 'results'}"
-    assert cli.predict(["-i", str(images), "-o", str(tmp_path / "out"), "-d", "7", results, *model]) == 0
-    assert cli.evaluate([*workspace.flags, *model, "--clicks", "0", "1", "--seeds", "1"]) == 0
+    assert sammoe_predict(["-i", str(images), "-o", str(tmp_path / "out"), "-d", "7", results, *model]) == 0
+    assert sammoe_evaluate([*workspace.flags, *model, "--clicks", "0", "1", "--seeds", "1"]) == 0
     predictions = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert predictions["provenance"]["device"] == "cuda"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sammoe_pipeline import cli
+from sammoe_pipeline.commands.train_expert import main as sammoe_train_expert
 from sammoe_pipeline.training.expert_lesson import Lesson
 from tests.integration.conftest import DATASET, Workspace
 
@@ -20,7 +20,7 @@ class _Killed(BaseException):
 def _train(root: Path, planned: Workspace, *more: str) -> Path:
     workspace = Workspace(root=root, foundation=planned.foundation)
     folders = [flag for flag in workspace.flags if not flag.startswith("--raw")]
-    assert cli.train_expert(["-d", "7", "-f", "0", *more, *folders, *workspace.model_flags]) == 0
+    assert sammoe_train_expert(["-d", "7", "-f", "0", *more, *folders, *workspace.model_flags]) == 0
     return next((workspace.results / DATASET).glob("*/fold_0/expert.safetensors"))
 
 
@@ -49,5 +49,5 @@ def test_killed_expert_training_ends_with_the_same_weights(
 
 def test_nothing_to_continue_is_an_error(planned: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [flag for flag in planned.flags if not flag.startswith("--raw")]
-    assert cli.train_expert(["-d", "7", "-f", "0", "--c", *folders, *planned.model_flags]) == 1
+    assert sammoe_train_expert(["-d", "7", "-f", "0", "--c", *folders, *planned.model_flags]) == 1
     assert "nothing to continue" in capsys.readouterr().err

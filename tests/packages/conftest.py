@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sammoe_pipeline import cli_experts
 from sammoe_pipeline.artefacts import sha256_of
+from sammoe_pipeline.commands.experts import main as sammoe_experts
 from sammoe_pipeline.evaluation.evaluate import evaluate
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.packages.export import export_expert, export_mixture
@@ -41,7 +41,7 @@ class Site:
     def run(self, *words: str) -> int:
         """Runs `sammoe_experts` as a user does."""
         folders = ["--results", str(self.results), "--foundation", str(self.foundation.folder)]
-        return cli_experts.main([*words, *folders])
+        return sammoe_experts([*words, *folders])
 
     def files(self) -> dict[str, str]:
         """Returns the SHA-256 of every file, by path."""

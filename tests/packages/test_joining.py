@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sammoe_pipeline import cli
 from sammoe_pipeline.artefacts import MixtureCard
+from sammoe_pipeline.commands.train_gate import main as sammoe_train_gate
 from sammoe_pipeline.errors import ArtefactError, UsageError
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.inference.case_image import CaseImage
@@ -100,7 +100,7 @@ def test_command_joins_packages(
 ) -> None:
     words = ["--from_packages", str(mixture_package), str(other_package), "-m", "joined"]
     folders = ["--results", str(theirs.results), "--foundation", str(theirs.foundation.folder)]
-    assert cli.train_gate([*words, *folders]) == 0
+    assert sammoe_train_gate([*words, *folders]) == 0
     assert "Mixture 'joined': 1 experts" in capsys.readouterr().out
     assert (theirs.places.gate_fold("joined", 1) / GATE_WEIGHTS).is_file()
 
@@ -109,5 +109,5 @@ def test_flags_that_choose_data_do_not_go_with_packages(
     mixture_package: Path, theirs: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--from_packages", str(mixture_package), "-d", "7"]
-    assert cli.train_gate([*words, "--results", str(theirs.results)]) == 1
+    assert sammoe_train_gate([*words, "--results", str(theirs.results)]) == 1
     assert "-d: with --from_packages" in capsys.readouterr().err

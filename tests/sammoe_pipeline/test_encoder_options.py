@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from sammoe_pipeline import cli
 from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.inference.mixture import Mixture
 
 
 def weights_of(foundation: Foundation, encoder: EncoderOptions) -> dict[str, torch.dtype]:
@@ -59,26 +56,3 @@ def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_what_is_not_as_by_default_goes_on_record() -> None:
     assert EXACT.on("cuda") == "cuda"
     assert EncoderOptions(precision="bfloat16", compiled=True).on("cpu") == "cpu, encoder in bfloat16, compiled"
-
-
-@pytest.mark.parametrize("command", ["predict", "evaluate"])
-def test_commands_refuse_what_the_device_cannot_do(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = ["-i", str(tmp_path), "-o", str(tmp_path / "out")] if command == "predict" else []
-    run = getattr(cli, command)
-    assert run([*given, "-device", "cpu", "--precision", "float16", f"--results={tmp_path}"]) == 1
-    assert "--precision float16: it needs a card" in capsys.readouterr().err
-
-
-def test_prediction_loads_the_mixture_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def load(*_: Any, encoder: EncoderOptions, **__: Any) -> Mixture:
-        asked.append(encoder)
-        raise UsageError("enough")
-
-    monkeypatch.setattr(Mixture, "load_or_general", load)
-    flags = ["-i", str(tmp_path), "-o", str(tmp_path / "out"), "-device", "cpu", f"--results={tmp_path}"]
-    assert cli.predict([*flags, "--precision", "bfloat16"]) == 1
-    assert asked == [EncoderOptions(precision="bfloat16")]

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sammoe_pipeline import cli
 from sammoe_pipeline.artefacts import FoundationCard, sha256_of
 from sammoe_pipeline.clicks import component_at
+from sammoe_pipeline.commands.pretrain import main as sammoe_pretrain
 from sammoe_pipeline.errors import TrainingError, UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.paths import CHECKPOINT, FOUNDATION_JSON, FOUNDATION_WEIGHTS, PreprocessedDataset
@@ -105,7 +105,7 @@ def test_command_refuses_a_misspelt_exclusion_before_it_prepares_anything(
     prepared: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [f"--raw={prepared.folders.raw}", f"--preprocessed={tmp_path}", f"--results={tmp_path}"]
-    assert cli.pretrain(["-d", "7", "--name", "x", "--exclude_classes", "fat", "-device", "cpu", *folders]) == 1
+    assert sammoe_pretrain(["-d", "7", "--name", "x", "--exclude_classes", "fat", "-device", "cpu", *folders]) == 1
     assert "Did you mean 'far'?" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sammoe_pipeline.command import (
+from sammoe_pipeline.commands.command import (
     add_folder_arguments,
     add_foundation_argument,
     next_command,
@@ -27,6 +27,11 @@ _EXAMPLES = """examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses and runs one of `list`, `show`, `export`, `install`, `remove` and `verify`."""
+    arguments = _parser().parse_args(argv)
+    return run_command(lambda: arguments.body(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sammoe_experts",
         description="List experts and mixtures, share them as one file without case names or paths, install what "
@@ -74,8 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     for action in (listing, show, export, install, remove, verify):
         add_foundation_argument(action)
         add_folder_arguments(action, only=("results",))
-    arguments = parser.parse_args(argv)
-    return run_command(lambda: arguments.body(arguments))
+    return parser
 
 
 def _add_name(parser: argparse.ArgumentParser, *, optional: str = "") -> None:

@@ -75,7 +75,7 @@ def test_user_shares_a_mixture_with_another(ours: Site, theirs: Site, tmp_path: 
         f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); "
         "from sammoe_pipeline.model.build import BUILDERS; from tests.conftest import build_nano; "
         "BUILDERS['nano'] = build_nano; "
-        "from sammoe_pipeline.cli_experts import main; sys.exit(main())"
+        "from sammoe_pipeline.commands.experts import main; sys.exit(main())"
     )
 
     def run(site: Site, *words: str) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sammoe_pipeline.cli import evaluate
-from sammoe_pipeline.cli_judge import read_tolerances
+from sammoe_pipeline.commands.evaluate import main as sammoe_evaluate
+from sammoe_pipeline.commands.judge import read_tolerances
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.image_io import Volume, write_volume
 
@@ -28,7 +28,7 @@ JUDGING = ["--predictions", "a", "--references", "r", "-o", "out"]
 def test_flags_that_contradict_or_lack_one_another_are_refused(
     argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate(argv) == 1
+    assert sammoe_evaluate(argv) == 1
     assert words in capsys.readouterr().err
 
 
@@ -38,7 +38,7 @@ def test_label_maps_are_judged_without_a_mixture(tmp_path: Path, capsys: pytest.
     for part in ("a", "references"):
         write_volume(tmp_path / part / "case.nii.gz", Volume(data=data, affine=np.eye(4)))
     flags = ["--references", str(tmp_path / "references"), "-o", str(tmp_path / "out"), "--tolerance", "2", "1=1.5"]
-    assert evaluate(["--predictions", str(tmp_path / "a"), *flags]) == 0
+    assert sammoe_evaluate(["--predictions", str(tmp_path / "a"), *flags]) == 0
     assert "| 1 (1.5 mm)" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"summary.json", "cases.csv"}
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from sammoe_pipeline.command import add_folder_arguments, add_workers_argument, next_command, run_command
+from sammoe_pipeline.commands.command import add_folder_arguments, add_workers_argument, next_command, run_command
 from sammoe_pipeline.errors import UsageError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sammoe_pipeline.command import add_folder_arguments, next_command, run_command
+from sammoe_pipeline.commands.command import add_folder_arguments, next_command, run_command
 
 if TYPE_CHECKING:
     from sammoe_pipeline.artefacts import FoundationCard
@@ -24,6 +24,11 @@ _SHOWN_DATASETS = 3
 
 def main(argv: list[str] | None = None) -> int:
     """Parses and runs one of `list`, `download`, `convert` and `verify`."""
+    arguments = _parser().parse_args(argv)
+    return run_command(lambda: arguments.body(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sammoe_foundation",
         description="List foundations, install published or own weights as one, and check them.",
@@ -72,8 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
     for action in (listing, download, convert, verify):
         add_folder_arguments(action, only=("results",))
-    arguments = parser.parse_args(argv)
-    return run_command(lambda: arguments.body(arguments))
+    return parser
 
 
 def _results(arguments: argparse.Namespace) -> Path:

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from sammoe_pipeline import protocol_parity
 from sammoe_pipeline.artefacts import FoundationCard
-from sammoe_pipeline.cli_foundation import main
 from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.commands.foundation import main
 from sammoe_pipeline.foundations import DEFAULT_VARIABLE, Foundation
 from sammoe_pipeline.paths import FOUNDATION_JSON, FOUNDATIONS
 from tests.sammoe_pipeline.hub_server import HubServer, serve
@@ -126,7 +126,7 @@ def test_convert_without_its_file_names_it(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_download_asks_the_hub_of_the_environment(tmp_path: Path) -> None:
-    code = "import sys; from sammoe_pipeline.cli_foundation import main; sys.exit(main())"
+    code = "import sys; from sammoe_pipeline.commands.foundation import main; sys.exit(main())"
     with serve(HubServer(repository="none/none", file="none", content=b"")) as hub:
         # In a process of its own, since the variable is read when the hub's package is first imported.
         done = subprocess.run(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sammoe_pipeline.command import add_workers_argument
+from sammoe_pipeline.commands.command import add_workers_argument
 from sammoe_pipeline.errors import UsageError
 
 _NEEDED = ("references", "o")

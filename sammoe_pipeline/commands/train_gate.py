@@ -1,0 +1,152 @@
+"""The command `sammoe_train_gate`: joins experts into a mixture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sammoe_pipeline.commands.command import (
+    add_folder_arguments,
+    add_foundation_argument,
+    next_command,
+    run_command,
+)
+from sammoe_pipeline.commands.shared import (
+    add_device_argument,
+    command_parser,
+    fold_numbers,
+    given_folders,
+    given_foundation,
+    read_datasets,
+    with_foundation,
+)
+
+if TYPE_CHECKING:
+    from sammoe_pipeline.artefacts import MixtureCard
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`sammoe_train_gate`: joins experts into a mixture.
+
+    Returns:
+        The exit code: 0 when done, 1 after a user's mistake.
+    """
+    arguments = _parser().parse_args(argv)
+    return run_command(lambda: _run(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "sammoe_train_gate",
+        "Join experts into a mixture: fit the gate that decides which decoder answers a prompt, and measure the "
+        "threshold below which the general expert answers alone. No expert is changed.",
+        "sammoe_train_gate -d 4 901 -m mine -f 0 1",
+    )
+    parser.add_argument(
+        "-d",
+        nargs="+",
+        metavar="ID",
+        help="datasets to join (default: those of --experts, else all whose experts are finished in these folds)",
+    )
+    parser.add_argument(
+        "--experts",
+        nargs="+",
+        metavar="DATASET/TASK",
+        help="experts to join, as sammoe_experts list names them; the general expert serves the classes of the others "
+        "(default: all of the datasets)",
+    )
+    parser.add_argument(
+        "--from_packages",
+        nargs="+",
+        type=Path,
+        metavar="ZIP",
+        help="join the mixtures of these packages without their data: they are installed, and a gate is fitted to the "
+        "routing sets that they bring",
+    )
+    parser.add_argument("-m", default="default", metavar="NAME", help="name of the mixture (default: default)")
+    parser.add_argument("-f", nargs="+", default=["all"], metavar="FOLD", help="mixture folds (default: all)")
+    parser.add_argument(
+        "--max_general_loss",
+        type=float,
+        default=0.1,
+        metavar="POINTS",
+        help="what general tasks may lose on the calibration cases, in Dice points of 100 (default: 0.1)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of clicks and initial weights (default: 0)")
+    add_foundation_argument(parser)
+    add_device_argument(parser)
+    add_folder_arguments(parser)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    card = _join_packages(arguments) if arguments.from_packages else _fit_to_data(arguments)
+    sys.stdout.write(
+        f"Mixture '{card.name}': {len(card.experts)} experts, threshold {card.threshold:g}; weights of the "
+        f"foundation and of every expert are the same as before.\n"
+    )
+    if card.calibration_patients:
+        sys.stdout.write(_general_loss(card))
+    mixture = "" if card.name == "default" else f" -m {card.name}"
+    next_command(with_foundation(f"sammoe_evaluate{mixture}", arguments))
+    next_command(with_foundation(f"sammoe_predict -i IMAGES -o OUTPUT{mixture}", arguments))
+
+
+def _join_packages(arguments: argparse.Namespace) -> MixtureCard:
+    from sammoe_pipeline.errors import UsageError
+    from sammoe_pipeline.packages.joining import join_packages
+
+    for flag, given in (("-d", arguments.d), ("--experts", arguments.experts), ("-f", arguments.f != ["all"])):
+        if given:
+            raise UsageError(f"{flag}: with --from_packages, a mixture is all that the packages hold.")
+    folders = given_folders(arguments)
+    return join_packages(
+        arguments.from_packages,
+        name=arguments.m,
+        foundation=given_foundation(arguments, folders),
+        results=folders.results,
+        max_general_loss=arguments.max_general_loss,
+        seed=arguments.seed,
+    )
+
+
+def _fit_to_data(arguments: argparse.Namespace) -> MixtureCard:
+    from sammoe_pipeline.device import choose_device
+    from sammoe_pipeline.training.mixture_members import choose_experts, finished_datasets
+    from sammoe_pipeline.training.train_gate import train_gate
+
+    device = choose_device(arguments.device)
+    folders = given_folders(arguments)
+    foundation = given_foundation(arguments, folders)
+    folds = fold_numbers(arguments.f)
+    experts = arguments.experts or []
+    named = list(dict.fromkeys(expert.partition("/")[0] for expert in experts))
+    planned, raw = read_datasets(
+        arguments.d or named or finished_datasets(folders, foundation, folds), folders, foundation
+    )
+    if experts:
+        planned = choose_experts(planned, experts)
+    return train_gate(
+        planned,
+        raw,
+        name=arguments.m,
+        folds=folds,
+        foundation=foundation,
+        results=folders.results,
+        max_general_loss=arguments.max_general_loss,
+        seed=arguments.seed,
+        device=device,
+    )
+
+
+def _general_loss(card: MixtureCard) -> str:
+    from sammoe_pipeline.training.calibration import certifiable_loss
+
+    loss = next(point.general_loss for point in card.calibration if point.threshold == card.threshold)
+    bound = certifiable_loss(loss, card.calibration_patients)
+    return (
+        f"On the calibration cases the general expert's targets lose {100 * loss:.2f} Dice points of 100. So few as "
+        f"{card.calibration_patients} patients can certify no bound below {100 * bound:.1f}.\n"
+    )
