@@ -15,7 +15,7 @@ def test_provenance_names_what_changes_numbers() -> None:
 
 
 def test_provenance_names_the_commit_of_the_code_where_there_is_one() -> None:
-    repository = Path(__file__).resolve().parents[3]
+    repository = Path(__file__).resolve().parents[2]
     if not (repository / ".git").exists():
         pytest.skip("the code is no working copy of a repository")
     asked = subprocess.run(["git", "-C", repository, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
