@@ -125,7 +125,17 @@ MakeWorkspace = Callable[..., Workspace]
 @pytest.fixture(scope="session")
 def make_workspace(tmp_path_factory: pytest.TempPathFactory, nano_foundation: Foundation) -> MakeWorkspace:
     """Returns a function that writes a raw dataset, prepares it and writes a plan in native configuration."""
-    from sammoe_pipeline.artefacts import Budget, ClassPlan, FoldSplit, Plan, Splits, Task, Training
+    from sammoe_pipeline.artefacts import (
+        Budget,
+        CaseFingerprint,
+        ClassPlan,
+        DatasetFingerprint,
+        FoldSplit,
+        Plan,
+        Splits,
+        Task,
+        Training,
+    )
     from sammoe_pipeline.image_io import Volume, write_volume
     from sammoe_pipeline.paths import Folders, PreprocessedDataset
     from sammoe_pipeline.planned_dataset import PlannedDataset
@@ -175,6 +185,22 @@ def make_workspace(tmp_path_factory: pytest.TempPathFactory, nano_foundation: Fo
         paths = PreprocessedDataset(folders.preprocessed, name, nano_foundation.card.name)
         prepare_dataset(raw, paths, [nano_foundation.native], workers=1)
         paths.dataset_json.write_text(json.dumps(content))
+        DatasetFingerprint(
+            dataset=name,
+            cases=tuple(
+                CaseFingerprint(
+                    case=case,
+                    shape=(label.shape[0], label.shape[1], label.shape[2]),
+                    spacing_mm=(1.0, 1.0, 1.0),
+                    orientation="LPS",
+                    classes=tuple(c for c, values in raw.labels.items() if np.isin(label, values).any()),
+                )
+                for case, label in cases.items()
+            ),
+            classes={},
+            channels=(),
+            raw_digest="",
+        ).save(paths.fingerprint)
         served = tuple(c for c in raw.labels if c not in general)
         budget = Budget(views=8, iterations=6)
         task = Task(name="boxes", classes=served, configuration="native", start_from="general", budget=budget)

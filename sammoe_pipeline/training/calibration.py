@@ -72,7 +72,6 @@ def try_out(members: Sequence[Member], fold: int, mixture: Mixture, seed: int) -
             foundation=mixture.foundation,
             seed=seed + 1,
             clicks=clicks,
-            off_task=False,
         )
         return [_try(prompt, mixture) for prompt in prompts]
 

@@ -6,19 +6,21 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sammoe_pipeline.artefacts import Configuration
+from sammoe_pipeline.artefacts import Configuration, DatasetFingerprint
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.prompt_description import describe
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.prompt_features import num_prompt_features
+from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.threads import side_by_side
 from sammoe_pipeline.training.gate_prompts import MOST_CASES, Member, choose_cases, prompts_in
 from sammoe_pipeline.training.optimisation import autocast
@@ -26,10 +28,14 @@ from sammoe_pipeline.training.optimisation import autocast
 logger = logging.getLogger(__name__)
 
 _CLICKS = 600
-"""On classes in the training cases of a fold, where every case has them all; few cases are clicked on more often."""
+"""On all classes in the training cases of a fold."""
+_FEWEST_CLICKS = 48
+"""On one class in them, however many classes there are."""
 _MOST_TIMES = 12
-"""That one case is clicked on: more of the same patient tell little."""
-_DESIGN = 2
+"""That a class of one case is clicked on: more of the same patient tell little."""
+_OFF_TASK_CLICKS = 4
+"""For each time that a class is clicked on in a case, or a quarter of the number of classes where that is more."""
+_DESIGN = 3
 """Counts up when clicks are drawn or described another way, so that those of before are described again."""
 
 
@@ -87,10 +93,10 @@ def describe_clicks(
 
     planned = member.planned
     training = {case for fold in folds for case in planned.fold(fold).train}
-    fewest = min(MOST_CASES, *(len(fold.train) for fold in planned.splits.folds))
     chosen = choose_cases(member, sorted(case.name for case in member.raw.training_cases), seed)
     cases = [case for case in chosen if case in training]
-    clicks = min(_MOST_TIMES, math.ceil(_CLICKS / max(1, fewest * len(planned.description.labels))))
+    clicks = clicks_by_class(planned)
+    off_task = min(clicks.values()) * max(_OFF_TASK_CLICKS, len(clicks) // 4)
     recipe = _recipe(member, seed, clicks)
 
     def of_case(case: str) -> tuple[list[str], Tensor]:
@@ -99,7 +105,7 @@ def describe_clicks(
         missing = [one for one in configurations if _key(one) not in (held[1] if held else {})]
         if held is None or missing:
             prompts = prompts_in(
-                case, member, model=model, foundation=foundation, seed=seed, clicks=clicks, off_task=True
+                case, member, model=model, foundation=foundation, seed=seed, clicks=clicks, off_task=off_task
             )
             classes, tensors = [prompt.class_name for prompt in prompts], dict(held[1]) if held else {}
             if prompts:
@@ -126,7 +132,22 @@ def describe_clicks(
     )
 
 
-def _recipe(member: Member, seed: int, clicks: int) -> str:
+def clicks_by_class(planned: PlannedDataset) -> dict[str, int]:
+    """Returns how often each class is clicked on in a case that has it: more often where few cases do.
+
+    A tumour that every third patient has would else be known from a third of the clicks.
+    """
+    fingerprint = DatasetFingerprint.load(planned.paths.fingerprint)
+    fewest = min(MOST_CASES, *(len(fold.train) for fold in planned.splits.folds))
+    wanted = max(_FEWEST_CLICKS, _CLICKS / len(planned.description.labels))
+    times = {}
+    for name in planned.description.labels:
+        share = float(np.mean([name in case.classes for case in fingerprint.cases]))
+        times[name] = min(_MOST_TIMES, math.ceil(wanted / max(1.0, fewest * share)))
+    return times
+
+
+def _recipe(member: Member, seed: int, clicks: Mapping[str, int]) -> str:
     """Returns a SHA-256 of all that decides which clicks there are and how they are described."""
     plan = member.planned.plan
     parts = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,6 @@ from sammoe_pipeline.raw_dataset import RawDataset
 OFF_TASK = "off task"
 """Class name of prompts that point at nothing the dataset names."""
 MOST_CASES = 50
-OFF_TASK_CLICKS = 2
-"""Each time that a case is clicked on, or a quarter of its classes where that is more."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,8 @@ def prompts_in(
     model: SamMed3D,
     foundation: Foundation,
     seed: int,
-    clicks: int = 1,
-    off_task: bool,
+    clicks: int | Mapping[str, int] = 1,
+    off_task: int = 0,
 ) -> list[GatePrompt]:
     """Clicks on every target of every class in a case.
 
@@ -104,36 +102,26 @@ def prompts_in(
         model: the foundation's network.
         foundation: its card.
         seed: of clicks.
-        clicks: prompts of one click each for a target.
-        off_task: adds clicks where the dataset names nothing; the general expert is to answer those.
+        clicks: prompts of one click each for a target; by class, where they differ.
+        off_task: further clicks, where the dataset names nothing; the general expert is to answer those.
     """
     labelled = RawLabelledCase.read(member.planned, member.raw, case_name)
     case = EncodedCase(labelled.image, model=model, normalisation=foundation.card.normalisation)
     rng = np.random.default_rng([seed, zlib.crc32(case_name.encode())])
-    prompts = []
-    for _ in range(clicks):
-        for class_name in member.planned.description.labels:
-            expert = member.experts.get(class_name)
-            prompts += [
-                GatePrompt(member, case, labelled, class_name, click, expert)
-                for click in labelled.clicks(class_name, rng)
-            ]
-        if off_task:
-            prompts += [
-                GatePrompt(member, case, labelled, OFF_TASK, click, None) for click in _off_task_clicks(labelled, rng)
-            ]
-    return prompts
+    drawn: list[tuple[str, Click]] = []
+    for class_name in member.planned.description.labels:
+        for _ in range(clicks if isinstance(clicks, int) else clicks[class_name]):
+            drawn += [(class_name, click) for click in labelled.clicks(class_name, rng)]
+    drawn += [(OFF_TASK, click) for click in _off_task_clicks(labelled, off_task, rng)]
+    return [GatePrompt(member, case, labelled, name, click, member.experts.get(name)) for name, click in drawn]
 
 
-def _off_task_clicks(labelled: RawLabelledCase, rng: np.random.Generator) -> list[Click]:
+def _off_task_clicks(labelled: RawLabelledCase, number: int, rng: np.random.Generator) -> list[Click]:
     """Draws clicks on voxels without a label that are not as dark as the darkest quarter, such as the air around."""
     image = labelled.image.channels[0].data
     canonical = labelled.image.orientation.to_canonical(image)
     nothing = (labelled.labels == 0) & (canonical > np.percentile(canonical, 25))
     candidates = np.flatnonzero(nothing)
-    wanted = max(OFF_TASK_CLICKS, len(labelled.planned.description.labels) // 4)
-    if len(candidates) == 0:
-        return []
-    drawn = rng.choice(candidates, size=min(wanted, len(candidates)), replace=False)
+    drawn = rng.choice(candidates, size=min(number, len(candidates)), replace=False)
     positions = np.stack(np.unravel_index(drawn, labelled.labels.shape), axis=1)
     return [Click(position=(float(x), float(y), float(z))) for x, y, z in positions]

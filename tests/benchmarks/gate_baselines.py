@@ -164,7 +164,9 @@ class Bench:
                     foundation=self.foundation,
                     seed=SEED,
                     clicks=self.clicks,
-                    off_task=held_out,
+                    off_task=max(2, len(self.members[index].planned.description.labels) // 4) * self.clicks
+                    if held_out
+                    else 0,
                 )
                 return [self._row(prompt, mixture, fold, index, held_out) for prompt in prompts]
 

@@ -141,9 +141,7 @@ def answered(mixture: Mixture, bench: Bench) -> float:
     """Returns the seconds that a click takes whose windows are not embedded yet."""
     (member,) = bench.members
     case = member.planned.fold(0).val[0]
-    prompts = prompts_in(
-        case, member, model=mixture.model, foundation=bench.foundation, seed=0, clicks=1, off_task=False
-    )
+    prompts = prompts_in(case, member, model=mixture.model, foundation=bench.foundation, seed=0, clicks=1)
     prompt = next(prompt for prompt in prompts if prompt.expert == 0)
     began = time.perf_counter()
     routing = mixture.route(prompt.case, [prompt.click])

@@ -2,15 +2,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.training import described_clicks as module
-from sammoe_pipeline.training.described_clicks import DescribedClicks, describe_clicks
+from sammoe_pipeline.training.described_clicks import DescribedClicks, clicks_by_class, describe_clicks
 from sammoe_pipeline.training.gate_prompts import OFF_TASK, Member
-from tests.conftest import Workspace
+from tests.conftest import MakeWorkspace, Workspace
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def model(workspace: Workspace) -> SamMed3D:
 def member(workspace: Workspace, tmp_path: Path) -> Member:
     """The dataset, with nothing described yet."""
     paths = workspace.planned.paths
-    for name in ("dataset.json", "splits_final.json", "gt_segmentations"):
+    for name in ("dataset.json", "dataset_fingerprint.json", "splits_final.json", "gt_segmentations"):
         (tmp_path / paths.dataset).mkdir(exist_ok=True)
         (tmp_path / paths.dataset / name).symlink_to(paths.folder / name)
     planned = replace(workspace.planned, paths=replace(paths, root=tmp_path))
@@ -44,6 +46,20 @@ def _describe(
 def _fine(workspace: Workspace) -> Configuration:
     native = workspace.foundation.native
     return native.model_copy(update={"name": "fine", "spacing_mm": native.spacing_mm / 2})
+
+
+def test_classes_that_few_cases_have_are_clicked_on_more_often(
+    make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, c, d = boxes
+    without = {case: np.where(label == 2, 0, label) if case in (b, d) else label for case, label in boxes.items()}
+    folds = [((a, b), (c,), (d,)), ((c, d), (a,), (b,))]
+    planned = make_workspace(without, {"near": 1, "far": 2}, folds=folds).planned
+    monkeypatch.setattr(module, "_CLICKS", 0)
+    monkeypatch.setattr(module, "_FEWEST_CLICKS", 4)
+    assert clicks_by_class(planned) == {"near": 2, "far": 4}
+    monkeypatch.setattr(module, "_MOST_TIMES", 3)
+    assert clicks_by_class(planned) == {"near": 2, "far": 3}
 
 
 def test_every_training_case_is_clicked_on_and_no_other(member: Member, workspace: Workspace, model: SamMed3D) -> None:

@@ -7,7 +7,6 @@ from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.training import gate_prompts as module
 from sammoe_pipeline.training.gate_prompts import (
     OFF_TASK,
-    OFF_TASK_CLICKS,
     GatePrompt,
     Member,
     choose_cases,
@@ -23,7 +22,7 @@ def model(workspace: Workspace) -> SamMed3D:
     return workspace.foundation.load_model()
 
 
-def _prompts(workspace: Workspace, model: SamMed3D, *, seed: int = 0, off_task: bool = True) -> list[GatePrompt]:
+def _prompts(workspace: Workspace, model: SamMed3D, *, seed: int = 0, off_task: int = 5) -> list[GatePrompt]:
     member = Member(planned=workspace.planned, raw=workspace.raw, experts={"near": 3})
     settings = {"model": model, "foundation": workspace.foundation, "seed": seed, "off_task": off_task}
     return [prompt for case in CASES for prompt in prompts_in(case, member, **settings)]
@@ -40,7 +39,14 @@ def test_every_target_of_every_class_is_clicked_on(prompts: list[GatePrompt]) ->
     for case in CASES:
         assert counts[case, "near"] == 1
         assert counts[case, "far"] == 2
-        assert counts[case, OFF_TASK] == OFF_TASK_CLICKS
+        assert counts[case, OFF_TASK] == 5
+
+
+def test_some_classes_are_clicked_on_more_often(workspace: Workspace, model: SamMed3D) -> None:
+    member = Member(planned=workspace.planned, raw=workspace.raw, experts={})
+    settings = {"model": model, "foundation": workspace.foundation, "seed": 0, "clicks": {"near": 3, "far": 1}}
+    counts = Counter(prompt.class_name for prompt in prompts_in("case_0", member, **settings))
+    assert counts == {"near": 3, "far": 2}
 
 
 def test_prompts_belong_to_the_expert_of_their_class(prompts: list[GatePrompt]) -> None:
@@ -65,7 +71,7 @@ def test_clicks_beside_all_tasks_avoid_the_darkest_quarter(prompts: list[GatePro
 
 
 def test_prompts_beside_all_tasks_are_left_out_where_not_asked_for(workspace: Workspace, model: SamMed3D) -> None:
-    assert OFF_TASK not in {prompt.class_name for prompt in _prompts(workspace, model, off_task=False)}
+    assert OFF_TASK not in {prompt.class_name for prompt in _prompts(workspace, model, off_task=0)}
 
 
 def test_prompts_depend_on_the_seed_alone(workspace: Workspace, model: SamMed3D, prompts: list[GatePrompt]) -> None:

@@ -190,7 +190,7 @@ def test_gate_is_taught_whose_task_a_prompt_is(joined: Workspace) -> None:
     expert = Member(planned=joined.planned, raw=joined.raw, experts={"near": 0})
     confidences: dict[str, list[float]] = {"near": [], "far": []}
     for case in joined.planned.fold(0).train:
-        settings = {"model": mixture.model, "foundation": joined.foundation, "seed": 0, "off_task": False}
+        settings = {"model": mixture.model, "foundation": joined.foundation, "seed": 0}
         for prompt in prompts_in(case, expert, **settings):
             routing = mixture.route(prompt.case, [prompt.click])
             confidences[prompt.class_name].append(1 - routing.confidences[GENERAL])
