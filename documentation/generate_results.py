@@ -3,9 +3,9 @@
 A folder of `results/` is a section: `story.json` (title, text, commands, minutes) beside a `summary.json` that
 `sammoe_evaluate` wrote, a `dice.json` that `tests/benchmarks/foundation_dice.py` wrote, or plans, `NAME.plan.json`; or
 what the benchmarks of experts wrote: `prompts.json` (`expert_prompts.py`), `views.json` (`expert_budget.py`),
-`training.json` (`training_speed.py`), `table.json` (`fold_table.py`) and `nnunet.json` (`nnunet_fold.py`); or
-what `tests/benchmarks/prompt_kinds.py` wrote, `NAME.prompts.json`, `gate_baselines.py`, `routing.json`, and
-`gate_scaling.py`, `scaling.json`.
+`training.json` (`training_speed.py`), `table.json` or, of several datasets, `NAME.table.json` (`fold_table.py`) and
+`nnunet.json` (`nnunet_fold.py`); or what `tests/benchmarks/prompt_kinds.py` wrote, `NAME.prompts.json`,
+`gate_baselines.py`, `routing.json`, `gate_elsewhere.py`, `elsewhere.json`, and `gate_scaling.py`, `scaling.json`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "explanation" / "results.md"
 RESULTS = HERE / "results"
+_MOST_COLUMNS = 10
 INTRODUCTION = """\
 # Results
 
@@ -49,6 +50,8 @@ def section(folder: Path) -> str:
         lines += list(plan(path))
     for path in sorted(folder.glob("*.prompts.json")):
         lines += list(prompting(json.loads(path.read_text(encoding="utf-8"))))
+    for path in sorted(folder.glob("*.table.json")):
+        lines += list(named_table(json.loads(path.read_text(encoding="utf-8"))))
     if (folder / "dice.json").is_file():
         lines += list(foundation(json.loads((folder / "dice.json").read_text(encoding="utf-8"))))
     for name, table in TABLES.items():
@@ -179,18 +182,19 @@ def training(measured: dict[str, Any]) -> Iterator[str]:
 
 
 def table(measured: dict[str, Any]) -> Iterator[str]:
-    """Yields the table of one fold."""
+    """Yields the table of one fold; class by class only where the page is wide enough."""
 
     def said(found: dict[str, Any]) -> str:
         low, high = found["interval"] or (found["mean"], found["mean"])
         return f"{100 * found['mean']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
     names = list(next(iter(measured["by_class"].values())))
-    yield "| Who, prompt | Dice | " + " | ".join(names) + " |"
+    names = names if len(names) <= _MOST_COLUMNS else []
+    yield "| " + " | ".join(["Who, prompt", "Dice", *names]) + " |"
     yield "| --- | ---: |" + " ---: |" * len(names)
     for method, found in measured["dice"].items():
-        classes = " | ".join(f"{100 * measured['by_class'][method][name]:.1f}" for name in names)
-        yield f"| {method} | {said(found)} | {classes} |"
+        classes = [f"{100 * measured['by_class'][method][name]:.1f}" for name in names]
+        yield "| " + " | ".join([method, said(found), *classes]) + " |"
     yield ""
     yield "| Difference | Points |"
     yield "| --- | ---: |"
@@ -200,6 +204,21 @@ def table(measured: dict[str, Any]) -> Iterator[str]:
     yield f"{measured['cases']} held-out cases of fold {measured['fold']}; 95 % bootstrap intervals over cases."
     for name, found in measured["false_alarms"].items():
         yield f"The locator finds {found['classes_a_volume']:g} of its classes in an image of dataset {name}."
+    yield ""
+
+
+def named_table(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields the table of one fold of one of several datasets, below its name."""
+    yield f"### {measured['dataset']}, {measured['classes']} classes"
+    yield ""
+    yield from table(measured)
+
+
+def elsewhere(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields what a gate does in an image of a body part that it never saw."""
+    others = ", ".join(f"{name} {number}" for name, number in measured["chosen"].items() if name != "general")
+    yield f"Of {measured['clicks']} clicks on structures of a torso CT that neither gate nor experts saw,"
+    yield f"{measured['general']:g} % go to the general expert{f'; the others: {others}' if others else ''}."
     yield ""
 
 
@@ -265,6 +284,7 @@ TABLES = {
     "views.json": views,
     "training.json": training,
     "routing.json": routing,
+    "elsewhere.json": elsewhere,
     "scaling.json": scaling,
 }
 """What draws each file of the benchmarks of experts and gate."""
