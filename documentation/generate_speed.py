@@ -32,7 +32,7 @@ def page() -> str:
     prepared = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASURED.glob("preprocessing_*.json"))]
     lines = [INTRODUCTION, *encoder_table(encoder), *decoder_tables(decoder), *precision_table(precision)]
     lines += preprocessing_table(prepared)
-    lines += [*metrics_table(metrics), *prediction_table(predicted)]
+    lines += [*metrics_table(metrics), *prediction_table(predicted), *memory_table()]
     return "\n".join(lines) + "\n"
 
 
@@ -129,6 +129,23 @@ def prediction_table(measured: dict[str, Any]) -> Iterator[str]:
     yield ""
     seconds = ", ".join(f"with {count} experts {value:g} s" for count, value in measured["experts"]["seconds"].items())
     yield f"{measured['threads']} threads, seconds. The same clicks without a class, medians of three: {seconds}."
+
+
+def memory_table() -> Iterator[str]:
+    """Yields what predicting a whole body takes, a row a run of the benchmark."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASURED.glob("memory_*.json"))]
+    if not found:
+        return
+    yield ""
+    yield "## Predicting a whole body, `tiny`\n"
+    yield "| Voxels | Clicked targets | Probabilities saved | Windows | Most memory, GB | Minutes |"
+    yield "| --- | ---: | --- | ---: | ---: | ---: |"
+    for one in found:
+        voxels, saved = " x ".join(map(str, one["voxels"])), "yes" if one["probabilities"] else "no"
+        row = f"{one['targets']} | {saved} | {one['windows']} | {one['peak_gb']:g} | {one['seconds'] / 60:.1f}"
+        yield f"| {voxels} | {row} |"
+    yield ""
+    yield f"{found[0]['threads']} threads. The largest resident set of the command's process."
 
 
 if __name__ == "__main__":

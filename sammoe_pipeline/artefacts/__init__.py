@@ -17,7 +17,14 @@ from sammoe_pipeline.artefacts.fingerprint import (
 )
 from sammoe_pipeline.artefacts.foundation import FoundationCard
 from sammoe_pipeline.artefacts.locator import LocatorCard
-from sammoe_pipeline.artefacts.mixture import CalibrationPoint, LabelEntry, MixtureCard, MixtureDataset, MixtureExpert
+from sammoe_pipeline.artefacts.mixture import (
+    CalibrationPoint,
+    LabelEntry,
+    MixtureCard,
+    MixtureDataset,
+    MixtureExpert,
+    thresholds_in_words,
+)
 from sammoe_pipeline.artefacts.origin import Provenance, provenance
 from sammoe_pipeline.artefacts.plan import (
     Budget,
@@ -61,4 +68,5 @@ __all__ = [
     "Training",
     "provenance",
     "sha256_of",
+    "thresholds_in_words",
 ]

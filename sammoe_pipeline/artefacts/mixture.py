@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from sammoe_pipeline.artefacts.base import Artefact, Record
@@ -35,6 +36,8 @@ class MixtureExpert(Record):
     """By mixture fold: of the expert weights that serve it."""
     expert_fold: dict[str, int]
     """By mixture fold: the expert's own fold."""
+    threshold: float
+    """Confidence from which it answers; experts of one dataset have one together."""
 
 
 class MixtureDataset(Record):
@@ -104,17 +107,31 @@ class MixtureCard(Artefact):
     """Values of outputs for the whole mixture. A value given out once keeps its meaning when datasets join or leave."""
     gate_sha256: dict[str, str]
     """By fold."""
-    threshold: float
-    """Confidence from which an expert answers."""
     top_k: int
     """At most this many experts answer together."""
     max_general_loss: float
     """Mean Dice that general tasks were allowed to lose on the calibration cases, in points of 100."""
+    general_loss: float | None = None
+    """Mean Dice that they lost there at the experts' thresholds, 0 to 1; None where it was not measured."""
     calibration: tuple[CalibrationPoint, ...]
-    """What each threshold that was tried did."""
+    """What each threshold does that all experts have together."""
     calibration_patients: int
     """Patients on whom it was measured what general tasks lose."""
     seconds: float
     """How long it took."""
     provenance: Provenance
     """What made it, with which versions."""
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Confidence from which the experts of each dataset answer."""
+        return {expert.dataset: expert.threshold for expert in self.experts}
+
+
+def thresholds_in_words(thresholds: Mapping[str, float]) -> str:
+    """Returns the thresholds of datasets in a line.
+
+    >>> thresholds_in_words({"Dataset004_Hippocampus": 0.35, "Dataset901_Torso": 0.7})
+    'Dataset004_Hippocampus 0.35, Dataset901_Torso 0.7'
+    """
+    return ", ".join(f"{dataset} {threshold:g}" for dataset, threshold in thresholds.items()) or "none"

@@ -26,6 +26,9 @@ from sammoe_pipeline.commands.shared import (
 if TYPE_CHECKING:
     from sammoe_pipeline.artefacts import MixtureCard
 
+MAX_GENERAL_LOSS = 0.1
+"""What general tasks may lose on the calibration cases, in Dice points of 100."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """`sammoe_train_gate`: joins experts into a mixture.
@@ -70,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_general_loss",
         type=float,
-        default=0.1,
         metavar="POINTS",
-        help="what general tasks may lose on the calibration cases, in Dice points of 100 (default: 0.1)",
+        help="what general tasks may lose on the calibration cases, in Dice points of 100 (default: "
+        f"{MAX_GENERAL_LOSS})",
     )
     parser.add_argument("--seed", type=int, default=0, help="of clicks and initial weights (default: 0)")
     add_foundation_argument(parser)
@@ -84,11 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     card = _join_packages(arguments) if arguments.from_packages else _fit_to_data(arguments)
     sys.stdout.write(
-        f"Mixture '{card.name}': {len(card.experts)} experts, threshold {card.threshold:g}; weights of the "
-        f"foundation and of every expert are the same as before.\n"
+        f"Mixture '{card.name}': {len(card.experts)} experts; weights of the foundation and of every expert are the "
+        f"same as before.\n"
     )
-    if card.calibration_patients:
-        sys.stdout.write(_general_loss(card))
+    for dataset, threshold in card.thresholds.items():
+        sys.stdout.write(f"Experts of {dataset} answer from a confidence of {threshold:g} on.\n")
+    if card.general_loss is not None and card.calibration_patients:
+        sys.stdout.write(_general_loss(card.general_loss, card.calibration_patients))
     mixture = "" if card.name == "default" else f" -m {card.name}"
     next_command(with_foundation(f"sammoe_evaluate{mixture}", arguments))
     next_command(with_foundation(f"sammoe_predict -i IMAGES -o OUTPUT{mixture}", arguments))
@@ -101,13 +106,14 @@ def _join_packages(arguments: argparse.Namespace) -> MixtureCard:
     for flag, given in (("-d", arguments.d), ("--experts", arguments.experts), ("-f", arguments.f != ["all"])):
         if given:
             raise UsageError(f"{flag}: with --from_packages, a mixture is all that the packages hold.")
+    if arguments.max_general_loss is not None:
+        raise UsageError("--max_general_loss: with --from_packages, experts keep the thresholds that came with them.")
     folders = given_folders(arguments)
     return join_packages(
         arguments.from_packages,
         name=arguments.m,
         foundation=given_foundation(arguments, folders),
         results=folders.results,
-        max_general_loss=arguments.max_general_loss,
         seed=arguments.seed,
     )
 
@@ -135,18 +141,16 @@ def _fit_to_data(arguments: argparse.Namespace) -> MixtureCard:
         folds=folds,
         foundation=foundation,
         results=folders.results,
-        max_general_loss=arguments.max_general_loss,
+        max_general_loss=MAX_GENERAL_LOSS if arguments.max_general_loss is None else arguments.max_general_loss,
         seed=arguments.seed,
         device=device,
     )
 
 
-def _general_loss(card: MixtureCard) -> str:
-    from sammoe_pipeline.training.calibration import certifiable_loss
+def _general_loss(loss: float, patients: int) -> str:
+    from sammoe_pipeline.training.thresholds import certifiable_loss
 
-    loss = next(point.general_loss for point in card.calibration if point.threshold == card.threshold)
-    bound = certifiable_loss(loss, card.calibration_patients)
     return (
         f"On the calibration cases the general expert's targets lose {100 * loss:.2f} Dice points of 100. So few as "
-        f"{card.calibration_patients} patients can certify no bound below {100 * bound:.1f}.\n"
+        f"{patients} patients can certify no bound below {100 * certifiable_loss(loss, patients):.1f}.\n"
     )

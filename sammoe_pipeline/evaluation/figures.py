@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,7 +201,7 @@ def forgetting(rows: Sequence[ForgettingRow]) -> Figure:
     return figure
 
 
-def confidences(routing: Sequence[RoutingRecord], threshold: float) -> Figure:
+def confidences(routing: Sequence[RoutingRecord], thresholds: Mapping[str, float]) -> Figure:
     """Draws how sure the gate was: of the right expert where there is one, of any expert where there is none."""
     right = [
         record.confidences.get(expert_key(record.dataset, record.task), 0.0)
@@ -221,14 +221,15 @@ def confidences(routing: Sequence[RoutingRecord], threshold: float) -> Figure:
     ):
         if values:
             axes.hist(values, bins=bins, color=colour, alpha=0.55, label=words)
-    axes.axvline(threshold, color=ACCENT, linewidth=1.3, label=f"threshold {threshold:g}")
+    for threshold in sorted(set(thresholds.values())):
+        axes.axvline(threshold, color=ACCENT, linewidth=1.3, label=f"threshold {threshold:g}")
     axes.set(xlim=(0, 1), xlabel="Confidence of the gate", ylabel="Prompts")
     legend_above(axes)
     return figure
 
 
-def threshold_curve(calibration: Sequence[CalibrationPoint], threshold: float) -> Figure:
-    """Draws what each threshold did on the calibration cases, which are apart from those of this report."""
+def threshold_curve(calibration: Sequence[CalibrationPoint], thresholds: Mapping[str, float]) -> Figure:
+    """Draws what each threshold of all experts together does on the calibration cases, and those of datasets in use."""
     points = sorted(calibration, key=lambda point: point.threshold)
     x = [point.threshold for point in points]
     figure, three = panels(8.6, 2.7, number=3)
@@ -239,7 +240,8 @@ def threshold_curve(calibration: Sequence[CalibrationPoint], threshold: float) -
     )
     for panel, (title, y, colour) in zip(three, curves, strict=True):
         panel.plot(x, y, "o-", color=colour, markersize=3, linewidth=1.4)
-        panel.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
+        for threshold in set(thresholds.values()):
+            panel.axvline(threshold, color=INK, linewidth=0.9, linestyle="--")
         panel.set_title(title, size=9, color=INK, loc="left")
         panel.set_xlabel("Threshold")
         panel.grid(color=RULE, linewidth=0.6)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from sammoe_pipeline.artefacts import CalibrationPoint
+from sammoe_pipeline.artefacts import CalibrationPoint, thresholds_in_words
 from sammoe_pipeline.evaluation import figures
 from sammoe_pipeline.evaluation.comparison import Group, Table
 from sammoe_pipeline.evaluation.pictures import RADIOLOGICAL, Picture, best_median_worst, draw_pictures
@@ -163,13 +163,13 @@ def _routing(summary: EvaluationSummary, routing: Sequence[RoutingRecord]) -> st
         "A row a task, a column who answered. Ideally tasks go to their own expert and all else to the general one.",
     )
     histogram = figure_block(
-        figures.confidences(routing, summary.threshold),
+        figures.confidences(routing, summary.thresholds),
         "Histogram of the gate's confidence",
         "Confidence in a class's own expert where it has one, and in the surest of all experts where it has none.",
     )
     return f"""<h2>Who answered</h2>
-<p>For each prompt the gate gives every expert a confidence. Below the threshold of {summary.threshold:.2f} the general
-expert answers alone, as if there were no mixture.</p>
+<p>For each prompt the gate gives every expert a confidence. Below the threshold of its dataset's experts
+({thresholds_in_words(summary.thresholds)}) the general expert answers alone, as if there were no mixture.</p>
 {matrix}
 {histogram}"""
 
@@ -178,12 +178,13 @@ def _calibration(summary: EvaluationSummary, calibration: Sequence[CalibrationPo
     if not calibration:
         return ""
     curve = figure_block(
-        figures.threshold_curve(calibration, summary.threshold),
+        figures.threshold_curve(calibration, summary.thresholds),
         "Mean Dice, loss on general targets and experts' share against the threshold",
-        "From calibration cases, which are apart from the cases of this report. Dashed: the threshold in use. A higher "
-        "threshold keeps the foundation's behaviour more often, a lower one lets experts answer more often.",
+        "From calibration cases, which are apart from the cases of this report, with one threshold for all experts. "
+        "Dashed: those in use, a dataset's experts each. A higher threshold keeps the foundation's behaviour more "
+        "often, a lower one lets experts answer more often.",
     )
-    return f"<h2>How the threshold was chosen</h2>\n{curve}"
+    return f"<h2>How thresholds were chosen</h2>\n{curve}"
 
 
 def _curves(summary: EvaluationSummary) -> str:

@@ -55,8 +55,8 @@ class EvaluationSummary(Artefact):
     note: str = DISCLAIMER
     mixture: str
     experts: tuple[str, ...]
-    threshold: float
-    """Confidence from which an expert answers."""
+    thresholds: dict[str, float]
+    """By dataset: confidence from which its experts answer."""
     foundation: str
     foundation_sha256: str
     foundation_for_research_only: bool
@@ -129,7 +129,7 @@ def summarise(
     return EvaluationSummary(
         mixture=mixture.name,
         experts=tuple(expert_key(expert.dataset, expert.task) for expert in mixture.experts),
-        threshold=mixture.threshold,
+        thresholds=mixture.thresholds,
         foundation=foundation.name,
         foundation_sha256=foundation.sha256,
         foundation_for_research_only=foundation.for_research_only,

@@ -281,7 +281,8 @@ class Mixture:
             confidences = self._confidence_in(case, clicks, dataset, class_name)
         else:
             confidences = self._confidences(case, clicks)
-        return select(confidences, threshold=self.card.threshold, top_k=self.card.top_k)
+        thresholds = {expert_key(expert.dataset, expert.task): expert.threshold for expert in self.experts}
+        return select(confidences, thresholds=thresholds, top_k=self.card.top_k)
 
     def _confidences(self, case: EncodedCase, clicks: Sequence[Click]) -> dict[str, float]:
         """Judges a prompt that may mean anything; configurations of datasets that it cannot be of are not looked at."""

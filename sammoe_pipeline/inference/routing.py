@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 GENERAL = "general"
@@ -43,18 +44,18 @@ class Routing:
         return max(self.chosen, key=lambda key: self.chosen[key]) if self.chosen else GENERAL
 
 
-def select(confidences: dict[str, float], *, threshold: float, top_k: int) -> Routing:
+def select(confidences: dict[str, float], *, thresholds: Mapping[str, float], top_k: int) -> Routing:
     """The selection strategy: experts from a threshold on answer, weighted by confidence; else the general one alone.
 
     Args:
         confidences: by expert key and of `GENERAL`.
-        threshold: lowest confidence of an expert that answers.
+        thresholds: by expert key, the lowest confidence with which it answers.
         top_k: at most this many answer together.
 
-    >>> select({"general": 0.1, "a": 0.6, "b": 0.3}, threshold=0.2, top_k=2).chosen
+    >>> select({"general": 0.1, "a": 0.6, "b": 0.3}, thresholds={"a": 0.2, "b": 0.2}, top_k=2).chosen
     {'a': 0.6666666666666667, 'b': 0.33333333333333337}
     """
-    able = {key: value for key, value in confidences.items() if key != GENERAL and value >= threshold}
+    able = {key: value for key, value in confidences.items() if key != GENERAL and value >= thresholds[key]}
     kept = sorted(able, key=lambda key: able[key], reverse=True)[:top_k]
     total = sum(able[key] for key in kept)
     return Routing(confidences=confidences, chosen={key: able[key] / total for key in kept})

@@ -21,7 +21,6 @@ def join_packages(
     name: str,
     foundation: Foundation,
     results: Path,
-    max_general_loss: float,
     seed: int,
 ) -> MixtureCard:
     """Installs mixtures and joins them into one.
@@ -31,7 +30,6 @@ def join_packages(
         name: of the joined mixture.
         foundation: what all belong to.
         results: root of results.
-        max_general_loss: how much mean Dice general tasks may lose, in points of 100.
         seed: of the gate.
 
     Raises:
@@ -53,6 +51,5 @@ def join_packages(
         name=name,
         foundation=foundation,
         places=places,
-        max_general_loss=max_general_loss,
         seed=seed,
     )

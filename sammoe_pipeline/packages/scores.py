@@ -100,10 +100,10 @@ def _evaluated(mixture: InstalledMixture, classes: Sequence[tuple[str, str, str 
 
 
 def _is_about(summary: EvaluationSummary, card: MixtureCard) -> bool:
-    return (summary.experts, summary.foundation_sha256, summary.threshold) == (
+    return (summary.experts, summary.foundation_sha256, summary.thresholds) == (
         tuple(expert_key(expert.dataset, expert.task) for expert in card.experts),
         card.foundation_sha256,
-        card.threshold,
+        card.thresholds,
     )
 
 

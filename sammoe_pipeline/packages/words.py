@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sammoe_pipeline.artefacts import Configuration, Provenance
+from sammoe_pipeline.artefacts import Configuration, Provenance, thresholds_in_words
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.packages.inventory import Expert, InstalledMixture, users_of
 from sammoe_pipeline.packages.manifest import ClassScore, PackageManifest, Scores, manifest_of
@@ -45,7 +45,7 @@ def _mixture_lines(mixture: InstalledMixture, places: Results) -> str:
         f"{mixture.folder.name} (mixture)",
         experts=", ".join(f"{expert.dataset}/{expert.task}" for expert in card.experts) or "none",
         folds=" ".join(map(str, card.folds)),
-        threshold=f"{card.threshold:g}",
+        thresholds=thresholds_in_words(card.thresholds),
         weights=megabytes(path for path, _ in mixture.weights(places)),
     )
 
@@ -77,7 +77,7 @@ def mixture_in_words(mixture: InstalledMixture, places: Results) -> str:
         "foundation": f"{card.foundation}, SHA-256 {card.foundation_sha256}",
         "datasets": ", ".join(member.dataset for member in card.datasets),
         "experts": ", ".join(f"{expert.dataset}/{expert.task}" for expert in card.experts) or "none",
-        "threshold": f"{card.threshold:g}, the confidence from which an expert answers",
+        "thresholds": thresholds_in_words(card.thresholds),
         "origin": origin_words([manifest]),
         "made by": provenance_words(card.provenance),
     }

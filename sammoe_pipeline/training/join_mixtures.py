@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from sammoe_pipeline.artefacts import (
-    CalibrationPoint,
     MixtureCard,
     MixtureDataset,
     MixtureExpert,
@@ -22,11 +20,11 @@ from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.prompt_description import new_gate
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.paths import GATE_WEIGHTS, MIXTURE_JSON, Results
-from sammoe_pipeline.training.calibration import THRESHOLDS, TOP_K, choose_threshold
 from sammoe_pipeline.training.described_clicks import DescribedClicks
 from sammoe_pipeline.training.gate_fitting import fit_gate, write_gate
 from sammoe_pipeline.training.mixture_members import labels_of
 from sammoe_pipeline.training.routing_set import read_routing_set, write_routing_set
+from sammoe_pipeline.training.thresholds import TOP_K
 
 
 def join_mixtures(
@@ -35,21 +33,19 @@ def join_mixtures(
     name: str,
     foundation: Foundation,
     places: Results,
-    max_general_loss: float,
     seed: int,
 ) -> MixtureCard:
     """Makes a mixture of all experts of several, with a gate that is fitted to their routing sets.
 
     What a click looks like in the configurations of its own dataset's experts, and in native, is all that a gate is
-    fitted to, so nothing has to be computed from an image. The threshold comes from the mixtures' own calibration
-    curves, each weighted by its classes: what they measured on their data, with gates that knew their datasets alone.
+    fitted to, so nothing has to be computed from an image. Each dataset's experts keep the threshold that their mixture
+    measured on its data, with a gate that knew its datasets alone; of several, the highest.
 
     Args:
         cards: of installed mixtures.
         name: of the new one.
         foundation: what all belong to.
         places: where results lie.
-        max_general_loss: how much mean Dice general tasks may lose, in points of 100.
         seed: of the gate.
 
     Returns:
@@ -62,6 +58,9 @@ def join_mixtures(
     began = time.monotonic()
     if name in {card.name for card in cards}:
         raise UsageError(f"-m {name}: one of the mixtures is called so. Give the joined one a name of its own.")
+    if not any(card.experts for card in cards):
+        raise UsageError("None of the mixtures has an expert, so there is nothing to join.")
+    thresholds = _highest_thresholds(cards)
     folds = tuple(range(1 + max(fold for card in cards for fold in card.folds)))
     experts: dict[str, MixtureExpert] = {}
     members: dict[str, _Member] = {}
@@ -69,7 +68,7 @@ def join_mixtures(
         serving = {fold: fold if fold in card.folds else card.folds[fold % len(card.folds)] for fold in folds}
         for expert in card.experts:
             key = expert_key(expert.dataset, expert.task)
-            _add(experts, key, _expert_in(expert, serving))
+            _add(experts, key, _expert_in(expert, serving, thresholds[expert.dataset]))
         for dataset in card.datasets:
             clicks, training = read_routing_set(places.routing_set(card.name, dataset.dataset), dataset)
             by_fold = dict(zip(card.folds, training, strict=True))
@@ -85,7 +84,6 @@ def join_mixtures(
         gate = new_gate(foundation, model, entries, tuple(experts.values()))
         fit_gate(gate, [member.clicks.of(member.training[fold]) for member in members.values()], seed=seed)
         hashes[str(fold)] = write_gate(gate, places.gate_fold(name, fold) / GATE_WEIGHTS)
-    points = _joined_curve(cards)
     card = MixtureCard(
         name=name,
         foundation=foundation.card.name,
@@ -95,11 +93,10 @@ def join_mixtures(
         experts=tuple(experts.values()),
         labels=labels_of({one.dataset: tuple(one.values) for one in entries}, places.mixture(name) / MIXTURE_JSON),
         gate_sha256=hashes,
-        threshold=choose_threshold(points, max_general_loss),
         top_k=TOP_K,
-        max_general_loss=max_general_loss,
-        calibration=tuple(points),
-        calibration_patients=sum(card.calibration_patients for card in cards),
+        max_general_loss=max(card.max_general_loss for card in cards),
+        calibration=(),
+        calibration_patients=0,
         seconds=time.monotonic() - began,
         provenance=provenance(seed=seed, device="cpu", threads=torch.get_num_threads()),
     )
@@ -130,10 +127,11 @@ def _add(known: dict[str, T], key: str, found: T) -> None:
         )
 
 
-def _expert_in(expert: MixtureExpert, serving: dict[int, int]) -> MixtureExpert:
+def _expert_in(expert: MixtureExpert, serving: dict[int, int], threshold: float) -> MixtureExpert:
     """Returns an expert's entry with the folds of the joined mixture, each served by a fold of its own."""
     return expert.model_copy(
         update={
+            "threshold": threshold,
             "sha256": {str(fold): expert.sha256[str(own)] for fold, own in serving.items()},
             "expert_fold": {str(fold): expert.expert_fold[str(own)] for fold, own in serving.items()},
         }
@@ -152,23 +150,10 @@ def _dataset_in(dataset: MixtureDataset, serving: dict[int, int]) -> MixtureData
     )
 
 
-def _joined_curve(cards: Sequence[MixtureCard]) -> list[CalibrationPoint]:
-    """Returns the mean of several calibration curves, each weighted by how many classes it was measured on."""
-    measured = [card for card in cards if card.calibration]
-    if not measured:
-        raise UsageError("None of the mixtures has an expert, so there is nothing to join.")
-    weights = [sum(len(dataset.values) for dataset in card.datasets) for card in measured]
-
-    def mean(index: int, field: str) -> float:
-        values = [float(getattr(card.calibration[index], field)) for card in measured]
-        return float(np.average(values, weights=weights))
-
-    return [
-        CalibrationPoint(
-            threshold=threshold,
-            mean_dice=mean(index, "mean_dice"),
-            general_loss=mean(index, "general_loss"),
-            expert_share=mean(index, "expert_share"),
-        )
-        for index, threshold in enumerate(THRESHOLDS)
-    ]
+def _highest_thresholds(cards: Sequence[MixtureCard]) -> dict[str, float]:
+    """Returns the highest threshold that any mixture has for the experts of each dataset."""
+    highest: dict[str, float] = {}
+    for card in cards:
+        for dataset, threshold in card.thresholds.items():
+            highest[dataset] = max(threshold, highest.get(dataset, 0.0))
+    return highest

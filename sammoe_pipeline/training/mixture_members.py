@@ -32,6 +32,7 @@ from sammoe_pipeline.paths import (
     Results,
 )
 from sammoe_pipeline.planned_dataset import PlannedDataset
+from sammoe_pipeline.training.thresholds import NEVER
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ def collect_members(
                     configuration=dataset.plan.configurations[task.configuration],
                     sha256=hashes,
                     expert_fold={str(fold): own for fold, own in serving.items()},
+                    threshold=NEVER,
                 )
             )
         locators: dict[str, str] = {}
@@ -208,6 +210,7 @@ def _foreign_expert(expert: Expert, folds: Sequence[int], places: Results) -> Mi
         configuration=card.configuration,
         sha256={fold: own.sha256 for fold, own in serving.items()},
         expert_fold={fold: own.fold for fold, own in serving.items()},
+        threshold=NEVER,
     )
 
 

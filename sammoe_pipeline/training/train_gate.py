@@ -1,4 +1,4 @@
-"""Joining experts: the gate learns which prompt is whose, then the threshold is measured, then all is sealed."""
+"""Joining experts: the gate learns which prompt is whose, then the thresholds are measured, then all is sealed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ from sammoe_pipeline.paths import (
 )
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import RawDataset
-from sammoe_pipeline.training.calibration import TOP_K, Trial, calibration_curve, choose_threshold, try_out
+from sammoe_pipeline.training.calibration import try_out
 from sammoe_pipeline.training.described_clicks import DescribedClicks, describe_clicks
 from sammoe_pipeline.training.gate_fitting import fit_gate, write_gate
 from sammoe_pipeline.training.gate_prompts import Member
 from sammoe_pipeline.training.mixture_members import collect_members, output_labels, weight_hashes
 from sammoe_pipeline.training.routing_set import write_routing_set
+from sammoe_pipeline.training.thresholds import TOP_K, Trial, calibration_curve, choose_thresholds, general_loss
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,10 @@ def train_gate(
 ) -> MixtureCard:
     """Joins every expert of some datasets into a mixture.
 
-    In each mixture fold the gate is fitted to clicks on the training cases of that fold, whose class is known, and to
-    clicks beside all classes, which are the general expert's. The
-    threshold is then the one with the best mean Dice on the calibration cases of all folds among those that cost
-    general tasks no more than allowed.
-    `val` is never read. Foundation and experts are hashed before and after.
+    In each mixture fold the gate is fitted to clicks on the training cases of that fold, whose class is known, and
+    to clicks beside all classes, which are the general expert's. The thresholds are then those with the best mean
+    Dice on the calibration cases of all folds among those that cost general tasks no more than allowed. `val` is
+    never read. Foundation and experts are hashed before and after.
 
     Args:
         planned: datasets of the mixture, with their plans.
@@ -101,7 +101,6 @@ def train_gate(
         experts=experts,
         labels=output_labels(planned, places.mixture(name) / MIXTURE_JSON),
         gate_sha256={},
-        threshold=0.5,
         top_k=TOP_K,
         max_general_loss=max_general_loss,
         calibration=(),
@@ -124,7 +123,7 @@ def train_gate(
         mixture = _assemble(card, fold, gate, model, foundation, places)
         trials += try_out(members, fold, mixture, seed)
     points = calibration_curve(trials) if experts else []
-    threshold = choose_threshold(points, max_general_loss) if experts else 0.5
+    thresholds = choose_thresholds(trials, max_general_loss) if experts else {}
     if weight_hashes(experts, foundation, places) != sealed:
         raise ArtefactError(
             f"Weights of the foundation or an expert under {places.folder} changed while the gate was trained. Run "
@@ -133,14 +132,15 @@ def train_gate(
     finished = card.model_copy(
         update={
             "gate_sha256": gate_hashes,
-            "threshold": threshold,
+            "experts": tuple(one.model_copy(update={"threshold": thresholds[one.dataset]}) for one in experts),
+            "general_loss": general_loss(trials, thresholds) if experts else None,
             "calibration": tuple(points),
             "calibration_patients": len({trial.patient for trial in trials if trial.general_task}),
             "seconds": time.monotonic() - began,
         }
     )
     if points:
-        write_bytes(places.mixture(name) / CALIBRATION_PNG, picture(threshold_curve(points, threshold), kind="png"))
+        write_bytes(places.mixture(name) / CALIBRATION_PNG, picture(threshold_curve(points, thresholds), kind="png"))
     finished.save(places.mixture(name) / MIXTURE_JSON)
     return finished
 

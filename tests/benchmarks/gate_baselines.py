@@ -41,10 +41,10 @@ from sammoe_pipeline.paths import Folders, find_dataset
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import read_raw_dataset
 from sammoe_pipeline.threads import side_by_side
-from sammoe_pipeline.training.calibration import THRESHOLDS
 from sammoe_pipeline.training.described_clicks import DescribedClicks, describe_clicks
 from sammoe_pipeline.training.gate_fitting import fit_gate
 from sammoe_pipeline.training.gate_prompts import OFF_TASK, GatePrompt, Member, prompts_in
+from sammoe_pipeline.training.thresholds import THRESHOLDS
 
 SEED = 1000
 WORTHWHILE = 0.05
@@ -123,6 +123,11 @@ class Bench:
             served = {name: self.keys.index(key) for name, key in one.experts.items()}
             raw = read_raw_dataset(folders.raw / find_dataset(folders.raw, one.dataset))
             self.members.append(Member(planned=planned, raw=raw, experts=served))
+
+    @property
+    def threshold(self) -> float:
+        """The lowest of the mixture's datasets."""
+        return min(self.card.thresholds.values())
 
     def gate(self) -> Gate:
         """Returns a gate that is not fitted."""
@@ -482,7 +487,7 @@ def percent(share: Any) -> float:
 
 def unseen(bench: Bench, rows: Sequence[Row], taught: dict[int, list[DescribedClicks]]) -> dict[str, Any]:
     """Returns which share of clicks on structures that the gate was not taught falls back to the general expert."""
-    found: dict[str, Any] = {"threshold": bench.card.threshold}
+    found: dict[str, Any] = {"threshold": bench.threshold}
     for how in ("unnamed", "never"):
         share: dict[str, float] = {}
         for index, member in enumerate(bench.members):
@@ -498,7 +503,7 @@ def unseen(bench: Bench, rows: Sequence[Row], taught: dict[int, list[DescribedCl
                     clicks[index] = hidden(clicks[index], name, hits(bench, member, name) if how == "unnamed" else 0.0)
                     gate = fit_gate(bench.gate(), clicks, seed=0)
                     judged = gate.confidences(torch.stack([row.description for row in some]), range(len(bench.members)))
-                    kept += [choice(values, bench.card.threshold) == 0 for values in numpy(judged)]
+                    kept += [choice(values, bench.threshold) == 0 for values in numpy(judged)]
                 if kept:
                     share[member.name_of(name)] = percent(np.mean(kept))
         found[how] = {"mean": round(float(np.mean(list(share.values()))), 1) if share else None, "by_class": share}

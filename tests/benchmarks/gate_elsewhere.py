@@ -48,7 +48,7 @@ def main() -> None:
         "foundation_sha256": foundation.card.sha256,
         "mixture": arguments.m,
         "experts": len(whole.card.experts),
-        "threshold": whole.card.threshold,
+        "thresholds": whole.card.thresholds,
         "folds": len(whole.card.folds),
         "clicks": clicks,
         "general": round(100 * chosen[GENERAL] / clicks, 1),

@@ -83,7 +83,7 @@ def measured(number: int, bench: Bench, rows: list[Row]) -> dict[str, Any]:
     began = time.perf_counter()
     judged = numpy(gate.confidences(seen, range(len(taught))))
     deciding = (time.perf_counter() - began) / len(some)
-    whose = [choice(values, bench.card.threshold) for values in judged]
+    whose = [choice(values, bench.threshold) for values in judged]
     pairs = list(zip(some, whose, strict=True))
     right = [
         who == 1 + row.expert

@@ -293,6 +293,7 @@ def card_of(foundation: Foundation, tasks: tuple[tuple[str, ...], ...], classes:
             configuration=foundation.native,
             sha256={"0": ""},
             expert_fold={"0": 0},
+            threshold=0.0,
         )
         for k, of in enumerate(tasks)
     )
@@ -320,7 +321,6 @@ def card_of(foundation: Foundation, tasks: tuple[tuple[str, ...], ...], classes:
         experts=experts,
         labels=tuple(LabelEntry(value=value, dataset=DATASET, name=name) for value, name in enumerate(names, start=1)),
         gate_sha256={},
-        threshold=0.0,
         top_k=1,
         max_general_loss=0.1,
         calibration=(),

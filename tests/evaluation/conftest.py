@@ -102,13 +102,18 @@ def summarised() -> Summarise:
             datasets=(),
             experts=tuple(
                 MixtureExpert(
-                    dataset=HEAD, task=task, classes=(task,), configuration=configuration, sha256={}, expert_fold={}
+                    dataset=HEAD,
+                    task=task,
+                    classes=(task,),
+                    configuration=configuration,
+                    sha256={},
+                    expert_fold={},
+                    threshold=0.5,
                 )
                 for task in experts
             ),
             labels=(),
             gate_sha256={},
-            threshold=0.5,
             top_k=1,
             max_general_loss=0.1,
             calibration_patients=0,

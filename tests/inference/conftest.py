@@ -134,6 +134,7 @@ def expert(task: str, *classes: str, configuration: Configuration = NATIVE, fold
         configuration=configuration,
         sha256=dict.fromkeys(serving, ""),
         expert_fold=serving,
+        threshold=0.5,
     )
 
 
@@ -180,7 +181,6 @@ def mixture_card(
         experts=tuple(experts),
         labels=tuple(LabelEntry(value=v, dataset=d, name=n) for v, (d, n) in enumerate(names, start=1)),
         gate_sha256={},
-        threshold=0.5,
         top_k=2,
         max_general_loss=0.1,
         calibration=(),

@@ -79,19 +79,24 @@ def make_mixture(model: SamMed3D, nano_foundation: Foundation) -> Callable[..., 
 
 def test_experts_from_the_threshold_on_answer_by_their_confidence() -> None:
     confidences = {GENERAL: 0.1, "a": 0.3, "b": 0.45, "c": 0.15}
-    chosen = select(confidences, threshold=0.3, top_k=3).chosen
+    chosen = select(confidences, thresholds=dict.fromkeys("abcd", 0.3), top_k=3).chosen
     assert chosen == pytest.approx({"b": 0.6, "a": 0.4})
     assert list(chosen) == ["b", "a"]
 
 
 def test_only_the_most_confident_experts_answer_together() -> None:
-    chosen = select({GENERAL: 0.1, "a": 0.3, "b": 0.4, "c": 0.2}, threshold=0.1, top_k=2).chosen
+    chosen = select({GENERAL: 0.1, "a": 0.3, "b": 0.4, "c": 0.2}, thresholds=dict.fromkeys("abc", 0.1), top_k=2).chosen
     assert chosen == pytest.approx({"b": 4 / 7, "a": 3 / 7})
 
 
 def test_general_expert_answers_alone_below_the_threshold_however_sure_it_is() -> None:
-    unsure, sure = ({GENERAL: value, "a": 0.49} for value in (0.02, 0.51))
-    assert select(unsure, threshold=0.5, top_k=2).chosen == select(sure, threshold=0.5, top_k=2).chosen == {}
+    for general in (0.02, 0.51):
+        assert select({GENERAL: general, "a": 0.49}, thresholds={"a": 0.5}, top_k=2).chosen == {}
+
+
+def test_each_expert_answers_from_its_own_threshold_on() -> None:
+    confidences = {GENERAL: 0.1, "a": 0.5, "b": 0.4}
+    assert select(confidences, thresholds={"a": 0.6, "b": 0.3}, top_k=2).chosen == {"b": 1.0}
 
 
 def test_routing_is_named_for_its_largest_share() -> None:

@@ -194,8 +194,8 @@ def test_overwriting_replaces_a_mixture_with_its_experts(mixture_package: Path, 
     mixture = ours.places.mixture(MIXTURE)
     card = MixtureCard.load(mixture / MIXTURE_JSON)
     sha256 = sha256_of(change_weights(ours) / EXPERT_WEIGHTS)
-    member = card.experts[0].model_copy(update={"sha256": {**card.experts[0].sha256, "0": sha256}})
-    card.model_copy(update={"experts": (member,), "threshold": 0.123}).save(mixture / MIXTURE_JSON)
+    member = card.experts[0].model_copy(update={"sha256": {**card.experts[0].sha256, "0": sha256}, "threshold": 0.123})
+    card.model_copy(update={"experts": (member,)}).save(mixture / MIXTURE_JSON)
     install(mixture_package, ours, overwrite=True)
     found = answer(ours, MIXTURE, image)
     assert found[0] == wanted[0]
@@ -239,7 +239,7 @@ def test_installation_that_is_interrupted_is_undone(
     # Of four moves: mixture and expert away, expert and mixture in; the locators are the same.
     change_weights(ours)
     mixture = ours.places.mixture(MIXTURE) / MIXTURE_JSON
-    MixtureCard.load(mixture).model_copy(update={"threshold": 0.123}).save(mixture)
+    MixtureCard.load(mixture).model_copy(update={"top_k": 1}).save(mixture)
     before, rename, moves = ours.files(), Path.rename, []
 
     def rename_some(source: Path, target: Path) -> Path:

@@ -14,13 +14,14 @@ from sammoe_pipeline.packages.install import install_package
 from sammoe_pipeline.packages.inventory import find_mixture
 from sammoe_pipeline.packages.joining import join_packages
 from sammoe_pipeline.paths import GATE_WEIGHTS, MIXTURE_JSON
+from sammoe_pipeline.training.join_mixtures import join_mixtures
 from tests.conftest import Workspace
 from tests.packages.conftest import EXPERT, MIXTURE, Site
 from tests.packages.test_install import answer
 
 
 def _join(site: Site, *packages: Path, name: str = "joined") -> MixtureCard:
-    settings = {"foundation": site.foundation, "results": site.results, "max_general_loss": 0.1, "seed": 0}
+    settings = {"foundation": site.foundation, "results": site.results, "seed": 0}
     return join_packages(packages, name=name, **settings)
 
 
@@ -41,7 +42,7 @@ def test_gate_fitted_to_routing_sets_judges_as_the_one_fitted_to_data(
     _join(theirs, mixture_package)
     image = CaseImage([read_volume(path) for path in shared_workspace.raw.training_cases[0].images])
     joined, original = answer(theirs, "joined", image)[0], answer(ours, MIXTURE, image)[0]
-    assert joined == pytest.approx(original, abs=0.02)
+    assert joined == pytest.approx(original, abs=0.05)  # Clicks travel in half precision.
 
 
 def test_joined_mixture_holds_what_all_of_them_hold(mixture_package: Path, other_package: Path, theirs: Site) -> None:
@@ -51,6 +52,20 @@ def test_joined_mixture_holds_what_all_of_them_hold(mixture_package: Path, other
     assert card.folds == (0, 1) and set(card.gate_sha256) == {"0", "1"}
     assert card.datasets[0].held_out_folds == (0, 1) and set(card.datasets[0].locator_sha256) == {"0", "1"}
     assert [(entry.value, entry.name) for entry in card.labels] == [(1, "near"), (2, "far")]
+
+
+def test_joined_experts_keep_the_highest_threshold_of_their_dataset(
+    mixture_package: Path, other_package: Path, theirs: Site
+) -> None:
+    for package, threshold in ((mixture_package, 0.6), (other_package, 0.8)):
+        installed = install_package(package, foundation=theirs.foundation, places=theirs.places)
+        path = theirs.places.mixture(installed.manifest.name) / MIXTURE_JSON
+        card = MixtureCard.load(path)
+        (expert,) = card.experts
+        card.model_copy(update={"experts": (expert.model_copy(update={"threshold": threshold}),)}).save(path)
+    cards = [find_mixture(name, theirs.places).card for name in (MIXTURE, "other")]
+    joined = join_mixtures(cards, name="joined", foundation=theirs.foundation, places=theirs.places, seed=0)
+    assert joined.thresholds == {"Dataset007_Boxes": 0.8}
 
 
 def test_joined_mixture_can_be_shared_and_joined_again(mixture_package: Path, theirs: Site, tmp_path: Path) -> None:

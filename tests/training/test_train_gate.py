@@ -8,94 +8,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sammoe_pipeline.artefacts import CalibrationPoint, ExpertCard, LabelEntry, MixtureCard
-from sammoe_pipeline.errors import ArtefactError, TrainingError
+from sammoe_pipeline.artefacts import ExpertCard, LabelEntry, MixtureCard
+from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
 from sammoe_pipeline.training import train_gate as module
-from sammoe_pipeline.training.calibration import (
-    NEVER,
-    THRESHOLDS,
-    Trial,
-    calibration_curve,
-    certifiable_loss,
-    choose_threshold,
-)
 from sammoe_pipeline.training.gate_prompts import Member, prompts_in
 from sammoe_pipeline.training.mixture_members import finished_datasets, output_labels
+from sammoe_pipeline.training.thresholds import THRESHOLDS, Trial
 from sammoe_pipeline.training.train_gate import train_gate
 from tests.conftest import MakeWorkspace, Workspace
-
-
-def _trial(
-    class_key: str, expert: float, *, general_dice: float, expert_dice: float, general_task: bool = False
-) -> Trial:
-    """A prompt that the expert answers from thresholds up to its confidence."""
-    return Trial(
-        class_key=class_key,
-        patient=class_key,
-        general_task=general_task,
-        confidences={GENERAL: 1 - expert, "a": expert},
-        general_dice=general_dice,
-        mixture_dice={t: expert_dice if expert >= t else general_dice for t in THRESHOLDS},
-    )
-
-
-TRIALS = [
-    _trial("A:served", 0.92, general_dice=0.2, expert_dice=0.8),
-    _trial("A:served", 0.62, general_dice=0.4, expert_dice=0.6),
-    _trial("A:general", 0.42, general_dice=0.9, expert_dice=0.1, general_task=True),
-    _trial("B:general", 0.12, general_dice=0.7, expert_dice=0.0, general_task=True),
-]
-
-
-def test_curve_averages_classes_and_counts_what_general_tasks_lose() -> None:
-    points = {point.threshold: point for point in calibration_curve(TRIALS)}
-    assert tuple(points) == THRESHOLDS
-    assert points[0.3].mean_dice == pytest.approx(((0.8 + 0.6) / 2 + 0.1 + 0.7) / 3)
-    assert points[0.5].mean_dice == pytest.approx((0.7 + 0.9 + 0.7) / 3)
-    assert points[0.8].mean_dice == pytest.approx((0.6 + 0.9 + 0.7) / 3)
-    # Two classes are general tasks; one of them loses 0.8 where the expert answers it.
-    assert [points[t].general_loss for t in (0.3, 0.4, 0.45)] == pytest.approx([0.4, 0.4, 0.0])
-    assert [points[t].expert_share for t in (0.3, 0.5, 0.8, 0.95)] == [0.75, 0.5, 0.25, 0.0]
-
-
-def test_few_patients_can_certify_little() -> None:
-    assert certifiable_loss(0.0, 9) == pytest.approx(0.1)
-    assert certifiable_loss(0.0, 999) == pytest.approx(0.001)
-    assert certifiable_loss(0.02, 99) == pytest.approx(0.0298)
-
-
-def test_general_tasks_that_gain_do_not_count_as_a_loss() -> None:
-    trials = [_trial("A:general", 0.9, general_dice=0.2, expert_dice=0.8, general_task=True)]
-    assert {point.general_loss for point in calibration_curve(trials)} == {0.0}
-
-
-def test_nothing_to_calibrate_on_is_an_error() -> None:
-    with pytest.raises(TrainingError, match="threshold cannot be measured"):
-        calibration_curve([])
-
-
-def _points(*values: tuple[float, float, float]) -> list[CalibrationPoint]:
-    return [CalibrationPoint(threshold=t, mean_dice=d, general_loss=g, expert_share=0.5) for t, d, g in values]
-
-
-def test_threshold_is_the_middle_of_those_as_good_as_the_best() -> None:
-    points = _points((0.3, 0.70, 0), (0.4, 0.8, 0), (0.5, 0.8003, 0), (0.6, 0.8, 0), (0.7, 0.79, 0))
-    assert choose_threshold(points, 0.1) == 0.5
-
-
-def test_better_dice_at_the_cost_of_general_tasks_is_not_taken() -> None:
-    points = _points((0.3, 0.9, 0.0011), (0.5, 0.8, 0.001), (0.7, 0.7, 0.0))
-    assert choose_threshold(points, 0.1) == 0.5
-    assert choose_threshold(points, 0.2) == 0.3
-
-
-def test_where_no_threshold_keeps_the_bound_the_general_expert_answers(caplog: pytest.LogCaptureFixture) -> None:
-    points = _points((0.3, 0.9, 0.05), (0.5, 0.8, 0.02), (NEVER, 0.6, 0.0))
-    assert choose_threshold(points, 0.1) == NEVER
-    assert "No threshold keeps general tasks within 0.10 points" in caplog.text
 
 
 def test_output_values_given_out_once_stay(card: MixtureCard, workspace: Workspace, tmp_path: Path) -> None:
@@ -170,7 +93,8 @@ def test_card_seals_experts_locators_and_gates_of_every_fold(joined: Workspace, 
     assert dataset.targets == {"near": "class", "far": "component"}
     assert dataset.held_out_folds == (0, 1)
     assert set(dataset.locator_sha256) == {"0", "1"} and dataset.thresholds.keys() == {"near", "far"}
-    assert card.threshold in THRESHOLDS and len(card.calibration) == len(THRESHOLDS)
+    assert {expert.threshold for expert in card.experts} <= set(THRESHOLDS)
+    assert len(card.calibration) == len(THRESHOLDS) and card.general_loss is not None
 
 
 def test_calibration_curve_is_drawn(joined: Workspace, card: MixtureCard) -> None:
@@ -249,7 +173,7 @@ def test_expert_that_changes_meanwhile_spoils_the_mixture(copied: Workspace, mon
 
     def meddle(*_: object) -> list[Trial]:
         path.write_bytes(path.read_bytes() + b" ")
-        return TRIALS
+        return [Trial("A:served", "one", False, {GENERAL: 0.1, "A/a": 0.9}, {(): 0.2, ("A/a",): 0.8})]
 
     monkeypatch.setattr(module, "try_out", meddle)
     with pytest.raises(ArtefactError, match="changed while the gate was trained"):
