@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +14,6 @@ from sammoe_pipeline.artefacts import (
     ExpertCard,
     LabelEntry,
     LocatorCard,
-    MixtureCard,
     MixtureDataset,
     MixtureExpert,
     sha256_of,
@@ -231,15 +231,29 @@ def labels_of(classes: Mapping[str, Sequence[str]], path: Path) -> tuple[LabelEn
 
     Args:
         classes: of each dataset, in the order in which they are given values.
-        path: of the mixture's card; what an earlier version gave out stays.
+        path: of the mixture's card; what an earlier mixture of that name gave out stays, in whatever form its card is.
+
+    Raises:
+        ArtefactError: the table that was given out cannot be read.
     """
-    entries = list(MixtureCard.load(path).labels) if path.is_file() else []
+    entries = _labels_given_out(path) if path.is_file() else []
     known = {(entry.dataset, entry.name) for entry in entries}
     for dataset, names in classes.items():
         for name in names:
             if (dataset, name) not in known:
                 entries.append(LabelEntry(value=len(entries) + 1, dataset=dataset, name=name))
     return tuple(entries)
+
+
+def _labels_given_out(path: Path) -> list[LabelEntry]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        return [LabelEntry.model_validate_json(json.dumps(entry)) for entry in table]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(
+            f"{path}: the table of output values cannot be read ({error}), so classes might be given other values than "
+            f"before. Put back the file that was there, or remove it to begin a new table."
+        ) from error
 
 
 def weight_hashes(experts: Iterable[MixtureExpert], foundation: Foundation, places: Results) -> dict[str, str]:

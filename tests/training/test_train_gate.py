@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,6 +33,17 @@ def test_output_values_given_out_once_stay(card: MixtureCard, workspace: Workspa
         (2, "Dataset007_Boxes", "far"),
         (3, "Dataset007_Boxes", "near"),
     ]
+
+
+def test_output_values_outlive_the_form_of_the_card(card: MixtureCard, workspace: Workspace, tmp_path: Path) -> None:
+    content = json.loads(card.model_dump_json()) | {"another": 1}
+    del content["seconds"]
+    path = tmp_path / MIXTURE_JSON
+    path.write_text(json.dumps(content))
+    assert output_labels([workspace.planned], path) == card.labels
+    path.write_text("{}")
+    with pytest.raises(ArtefactError, match="table of output values cannot be read"):
+        output_labels([workspace.planned], path)
 
 
 def _fit(workspace: Workspace, *, name: str = "default", folds: Sequence[int] | None = None) -> MixtureCard:
