@@ -29,7 +29,7 @@ from sammoe_pipeline.paths import DATASET_JSON
 
 Kind = Literal["locator", "file", "mask"]
 
-_MUCH_LARGER = 3
+MUCH_LARGER = 3
 """An image so many times as long as any that a locator learnt from is of another kind."""
 
 
@@ -212,7 +212,7 @@ def _of_another_kind(encoded: EncodedCase, member: MixtureDataset) -> str | None
     windows of a mouse's brain.
     """
     longest_mm = float((np.array(spacing_of(encoded.image.affine)) * encoded.image.shape).max())
-    if member.locator_longest_mm is None or longest_mm <= _MUCH_LARGER * member.locator_longest_mm:
+    if member.locator_longest_mm is None or longest_mm <= MUCH_LARGER * member.locator_longest_mm:
         return None
     return (
         f"not looked for: the image is {longest_mm:.3g} mm long, and the locator of {member.dataset} knows images of "

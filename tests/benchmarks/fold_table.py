@@ -32,6 +32,7 @@ from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import Foundation, check_hash, find_foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import new_locator, probability_maps, sight
+from sammoe_pipeline.inference.wanted import MUCH_LARGER
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import (
@@ -109,7 +110,7 @@ class _Fold:
             for part in _UNFROZEN
             if (model := self._unfrozen(task.name, part)) is not None
         }
-        self._locator, self._thresholds = self._find_locator()
+        self._locator, self._thresholds, self._longest_mm = self._find_locator()
 
     def judge(self) -> Scores:
         """Asks everybody about every held-out case."""
@@ -127,13 +128,20 @@ class _Fold:
         return scores
 
     def false_alarms(self, dataset: str) -> dict[str, float]:
-        """Returns how many classes the locator finds in an image of another dataset, on average."""
+        """Returns how many classes the locator finds in an image of another dataset, on average.
+
+        As in prediction, it does not look through images that are much larger than those that it knows.
+        """
         other = read_raw_dataset(self._folders.raw / find_dataset(self._folders.raw, dataset))
         planned = PlannedDataset.load(self._folders, dataset, self._foundation)
         names = [case.name for case in other.training_cases]
         counts = []
         for name in names:
             labelled = RawLabelledCase.read(planned, other, name)
+            sides_mm = np.linalg.norm(labelled.image.affine[:3, :3], axis=0) * labelled.image.shape
+            if sides_mm.max() > MUCH_LARGER * self._longest_mm:
+                counts.append(0)
+                continue
             found, _ = self._look(labelled, self._encode(labelled, self._model))
             counts.append(sum(found.values()))
         return {"volumes": len(names), "classes_a_volume": round(float(np.mean(counts)), 3)}
@@ -242,12 +250,12 @@ class _Fold:
             "memory_mb": card.memory_mb,
         }
 
-    def _find_locator(self) -> tuple[Locator, dict[str, float]]:
+    def _find_locator(self) -> tuple[Locator, dict[str, float], float]:
         folder = self._places.locator_fold(self._planned.name, self._number)
         card = LocatorCard.load(folder / LOCATOR_JSON)
         locator = new_locator(self._model, len(card.classes))
         locator.load_state_dict(load_file(folder / LOCATOR_WEIGHTS))
-        return locator.to(self._device).eval(), card.thresholds
+        return locator.to(self._device).eval(), card.thresholds, card.longest_mm
 
 
 def _table(of: dict[tuple[str, str], float]) -> NDArray[np.float64]:
