@@ -80,7 +80,7 @@ def test_workers_end_with_their_parent(end: signal.Signals, tmp_path: Path) -> N
         workers = spawned_children(parent.pid)
         assert len(workers) == 2
         parent.send_signal(end)
-        parent.wait(timeout=30)
+        parent.wait(timeout=120)
         wait_until(lambda: not any(is_running(worker) for worker in workers))
     finally:
         parent.kill()
