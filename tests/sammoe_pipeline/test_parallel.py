@@ -64,6 +64,7 @@ def test_a_worker_that_ends_while_it_draws_its_bar_stops_nobody() -> None:
 def test_workers_end_with_their_parent(end: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
+        "import signal\n"
         "import time\n"
         "from pathlib import Path\n"
         "from sammoe_pipeline.parallel import run_jobs\n"
@@ -71,6 +72,8 @@ def test_workers_end_with_their_parent(end: signal.Signals, tmp_path: Path) -> N
         "    path.touch()\n"
         "    time.sleep(1000)\n"
         "if __name__ == '__main__':\n"
+        # A shell that runs the tests in the background has interrupts ignored, and so have its children.
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    began = [Path(__file__).with_name(name) for name in ('one', 'two')]\n"
         "    run_jobs(work, began, workers=2, description='Sleeping')\n"
     )
