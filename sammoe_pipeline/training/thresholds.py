@@ -55,12 +55,7 @@ class Trial:
 
     def dice_at(self, thresholds: Mapping[str, float]) -> float:
         """Returns the Dice that thresholds, by expert key, lead to."""
-        return self.dice[choice(select(self.confidences, thresholds=thresholds, top_k=TOP_K).chosen)]
-
-
-def choice(chosen: Mapping[str, float]) -> Choice:
-    """Returns who answers together, from the weights of each."""
-    return tuple(sorted(chosen))
+        return self.dice[tuple(sorted(select(self.confidences, thresholds=thresholds, top_k=TOP_K).chosen))]
 
 
 def dataset_of(expert: str) -> str:
@@ -89,6 +84,12 @@ def choose_thresholds(trials: Sequence[Trial], max_general_loss: float) -> dict[
     Args:
         trials: on the calibration cases of all folds.
         max_general_loss: in points of 100.
+
+    Returns:
+        By dataset.
+
+    Raises:
+        TrainingError: there are no trials.
     """
     shared = choose_threshold(calibration_curve(trials), max_general_loss)
     experts = _experts(trials)
