@@ -75,7 +75,9 @@ def calibration_curve(trials: Sequence[Trial]) -> list[CalibrationPoint]:
     return [_measured(trials, dict.fromkeys(experts, threshold), threshold) for threshold in THRESHOLDS]
 
 
-def choose_thresholds(trials: Sequence[Trial], max_general_loss: float) -> dict[str, float]:
+def choose_thresholds(
+    trials: Sequence[Trial], points: Sequence[CalibrationPoint], max_general_loss: float
+) -> dict[str, float]:
     """Returns the threshold of each dataset's experts: the best mean Dice that general tasks do not pay too much for.
 
     The best one for all experts comes first. Then each dataset's is chosen in turn, the others being as they are: what
@@ -83,24 +85,29 @@ def choose_thresholds(trials: Sequence[Trial], max_general_loss: float) -> dict[
 
     Args:
         trials: on the calibration cases of all folds.
+        points: their calibration curve.
         max_general_loss: in points of 100.
 
     Returns:
         By dataset.
-
-    Raises:
-        TrainingError: there are no trials.
     """
-    shared = choose_threshold(calibration_curve(trials), max_general_loss)
+    shared = choose_threshold(points, max_general_loss)
     experts = _experts(trials)
     of_dataset = {dataset_of(expert): shared for expert in experts}
     for _ in range(_ROUNDS if len(of_dataset) > 1 else 0):
         for dataset in of_dataset:
-            points = []
+            alone = []
             for threshold in THRESHOLDS:
                 tried = of_dataset | {dataset: threshold}
-                points.append(_measured(trials, {key: tried[dataset_of(key)] for key in experts}, threshold))
-            of_dataset[dataset] = choose_threshold(points, max_general_loss)
+                alone.append(_measured(trials, {key: tried[dataset_of(key)] for key in experts}, threshold))
+            of_dataset[dataset] = choose_threshold(alone, max_general_loss)
+    if silent := [dataset for dataset, threshold in of_dataset.items() if threshold >= NEVER]:
+        logger.warning(
+            "No threshold keeps general tasks within %.2f points on the calibration cases where experts of %s answer: "
+            "the general expert answers in their place. Allow more with --max_general_loss, or bring more cases.",
+            max_general_loss,
+            " and ".join(silent),
+        )
     return of_dataset
 
 
@@ -115,12 +122,6 @@ def choose_threshold(points: Sequence[CalibrationPoint], max_general_loss: float
         max_general_loss: in points of 100.
     """
     bounded = [point for point in points if 100 * point.general_loss <= max_general_loss]
-    if all(point.threshold >= NEVER for point in bounded):
-        logger.warning(
-            "No threshold keeps general tasks within %.2f points on the calibration cases: the general expert answers "
-            "everything. Allow more with --max_general_loss, or bring more cases.",
-            max_general_loss,
-        )
     best = max(point.mean_dice for point in bounded)
     good = [point.threshold for point in bounded if point.mean_dice >= best - _AS_GOOD]
     return good[len(good) // 2]

@@ -123,7 +123,7 @@ def train_gate(
         mixture = _assemble(card, fold, gate, model, foundation, places)
         trials += try_out(members, fold, mixture, seed)
     points = calibration_curve(trials) if experts else []
-    thresholds = choose_thresholds(trials, max_general_loss) if experts else {}
+    thresholds = choose_thresholds(trials, points, max_general_loss) if experts else {}
     if weight_hashes(experts, foundation, places) != sealed:
         raise ArtefactError(
             f"Weights of the foundation or an expert under {places.folder} changed while the gate was trained. Run "

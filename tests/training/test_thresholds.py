@@ -84,10 +84,22 @@ def test_better_dice_at_the_cost_of_general_tasks_is_not_taken() -> None:
     assert choose_threshold(points, 0.2) == 0.3
 
 
-def test_where_no_threshold_keeps_the_bound_the_general_expert_answers(caplog: pytest.LogCaptureFixture) -> None:
+def test_where_no_threshold_keeps_the_bound_the_general_expert_answers() -> None:
     points = _points((0.3, 0.9, 0.05), (0.5, 0.8, 0.02), (NEVER, 0.6, 0.0))
     assert choose_threshold(points, 0.1) == NEVER
+
+
+def test_only_datasets_whose_experts_never_answer_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    trials = [
+        _trial("A:served", 0.9, general_dice=0.2, expert_dice=0.8),
+        _trial("B:served", 0.9, general_dice=0.2, expert_dice=0.8, key="B/b"),
+    ]
+    assert max(choose_thresholds(trials, calibration_curve(trials), 0.1).values()) <= 0.9
+    assert caplog.text == ""
+    trials.append(_trial("A:general", 1.0, general_dice=0.9, expert_dice=0.1, general_task=True))
+    assert choose_thresholds(trials, calibration_curve(trials), 0.1)["A"] == NEVER
     assert "No threshold keeps general tasks within 0.10 points" in caplog.text
+    assert "experts of A answer" in caplog.text
 
 
 def test_what_one_dataset_may_lose_does_not_bind_the_experts_of_another() -> None:
@@ -96,7 +108,7 @@ def test_what_one_dataset_may_lose_does_not_bind_the_experts_of_another() -> Non
         _trial("A:general", 0.82, general_dice=0.9, expert_dice=0.1, general_task=True),
         _trial("B:served", 0.41, general_dice=0.2, expert_dice=0.8, key="B/b"),
     ]
-    thresholds = choose_thresholds(trials, 0.1)
+    thresholds = choose_thresholds(trials, calibration_curve(trials), 0.1)
     assert 0.82 < thresholds["A"] <= 0.92
     assert thresholds["B"] <= 0.41
     assert general_loss(trials, thresholds) == 0.0
