@@ -145,7 +145,8 @@ def _stages(experiment: Experiment, folder: Path, arguments: argparse.Namespace)
         workers = ["-np", str(arguments.num_processes)]
         stages.append(["sammoe_train_expert", "-d", str(dataset.id), *some, *workers, *device])
     stages.append(["sammoe_train_gate", "-d", *numbers, *some, "-m", MIXTURE, "--seed", str(experiment.seed), *device])
-    asked = ["--clicks", *map(str, experiment.clicks), "--seeds", str(experiment.seeds), "--forgetting"]
+    some_cases = [] if experiment.forgetting_cases is None else [str(experiment.forgetting_cases)]
+    asked = ["--clicks", *map(str, experiment.clicks), "--seeds", str(experiment.seeds), "--forgetting", *some_cases]
     stages.append(["sammoe_evaluate", "-m", MIXTURE, *asked, *device])
     return stages
 

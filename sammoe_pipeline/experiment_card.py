@@ -46,6 +46,8 @@ class Experiment(Artefact):
     """Numbers of clicks to report; 0 is the locator's prompt."""
     seeds: int = Field(ge=1)
     """Draws of clicks."""
+    forgetting_cases: int | None = Field(default=None, ge=1)
+    """In how many held-out cases of each dataset and fold experts are asked about everybody's classes; null: all."""
     datasets: tuple[ExperimentDataset, ...] = Field(min_length=1)
     """Those whose classes the foundation does well stay general tasks; the others' tasks get experts, as planned."""
 

@@ -56,8 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="draws of the clicks (default: 3)")
     parser.add_argument(
         "--forgetting",
-        action="store_true",
-        help="also ask every expert about everybody's classes at one click, to see what each alone would forget",
+        nargs="?",
+        type=positive_int,
+        const=sys.maxsize,
+        metavar="CASES",
+        help="also ask every expert about everybody's classes at one click, to see what each alone would forget; in at "
+        "most so many held-out cases of each dataset and fold (default: all of them)",
     )
     add_foundation_argument(parser)
     add_device_argument(parser)

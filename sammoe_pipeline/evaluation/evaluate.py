@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -58,6 +58,7 @@ class _Job:
     files: RawDataset
     fold: int
     case: str
+    asked: Asked
     key: str
     """Of everything that its answers depend on."""
 
@@ -74,7 +75,7 @@ def evaluate(
     num_seeds: int,
     device: str,
     encoder: EncoderOptions = EXACT,
-    forgetting: bool = False,
+    forgetting: int | None = None,
     tolerance_mm: float | None = None,
     class_tolerances_mm: Mapping[str, float] | None = None,
 ) -> EvaluationSummary:
@@ -96,7 +97,8 @@ def evaluate(
         num_seeds: how often clicks are drawn.
         device: "cuda" or "cpu".
         encoder: how the image encoder computes.
-        forgetting: also ask every expert about everybody's classes, at one click.
+        forgetting: also ask every expert about everybody's classes, at one click, in at most so many held-out cases of
+            each dataset and fold.
         tolerance_mm: of surface Dice; by default the edge of a cube as large as a voxel, median over a dataset's cases.
         class_tolerances_mm: of single classes, by name or `DATASET/CLASS`, in place of `tolerance_mm`.
 
@@ -104,7 +106,7 @@ def evaluate(
         UsageError: no dataset holds out cases in these folds, one click is not among those to report but needed, or a
             tolerance names no class.
     """
-    if forgetting and 1 not in clicks:
+    if forgetting is not None and 1 not in clicks:
         raise UsageError(
             "--forgetting: experts are asked at one click, so the others have to be, too. Add 1 to --clicks."
         )
@@ -114,21 +116,20 @@ def evaluate(
     joined = {expert_key(expert.dataset, expert.task) for expert in card.experts}
     planned = [dataset.with_experts(joined) for dataset in planned]
     tolerances_mm = _tolerances(planned, tolerance_mm, class_tolerances_mm or {})
-    asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=forgetting)
+    asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=False)
     settings = {
         "mixture": sha256_of(mixture_folder / MIXTURE_JSON),
         "foundation": foundation.card.sha256,
-        "asked": asdict(asked),
         "computed": [encoder.on(device), torch.get_num_threads()],
     }
     wanted = card.folds if folds is None else tuple(folds)
-    jobs = [
-        _Job(dataset, files, fold, case, _key(settings, dataset, files, case, tolerances_mm))
-        for fold in wanted
-        for dataset, files in zip(planned, raw, strict=True)
-        if fold < dataset.num_folds
-        for case in dataset.fold(fold).val
-    ]
+    jobs = []
+    for fold in wanted:
+        for dataset, files in zip(planned, raw, strict=True):
+            for place, case in enumerate(dataset.fold(fold).val if fold < dataset.num_folds else ()):
+                of_case = replace(asked, forgetting=place < (forgetting or 0))
+                key = _key(settings | {"asked": asdict(of_case)}, dataset, files, case, tolerances_mm)
+                jobs.append(_Job(dataset, files, fold, case, of_case, key))
     if not jobs:
         raise UsageError(f"-f: no dataset of mixture '{name}' holds out cases in folds {', '.join(map(str, wanted))}.")
     folder = mixture_folder / EVALUATION
@@ -136,7 +137,6 @@ def evaluate(
     finished = _ask(
         jobs,
         store,
-        asked,
         tolerances_mm,
         name=name,
         foundation=foundation,
@@ -161,6 +161,7 @@ def evaluate(
         provenance=provenance(seed=0, device=encoder.on(device), threads=torch.get_num_threads()),
         absent=Counter((one.dataset, class_name) for _, one in finished for class_name in one.absent),
         tolerances_mm=tolerances_mm,
+        forgetting_cases=None if all(job.asked.forgetting for job in jobs) else forgetting,
         resources=Resources(
             seconds_per_case=median(one.seconds for _, one in finished),
             memory_mb=max((one.memory_mb for _, one in finished if one.memory_mb is not None), default=None),
@@ -171,7 +172,7 @@ def evaluate(
     )
     write_cases(folder / CASES_CSV, cases)
     write_routing(folder / ROUTING_CSV, routing)
-    if forgetting:
+    if forgetting is not None:
         write_experts(folder / EXPERTS_CSV, experts)
     else:
         (folder / EXPERTS_CSV).unlink(missing_ok=True)  # It would belong to an earlier evaluation.
@@ -184,7 +185,6 @@ def evaluate(
 def _ask(
     jobs: Sequence[_Job],
     store: FinishedCases,
-    asked: Asked,
     tolerances_mm: Mapping[ClassName, float],
     *,
     name: str,
@@ -212,7 +212,7 @@ def _ask(
                     labelled=RawLabelledCase.read(job.dataset, job.files, job.case),
                     fold=job.fold,
                     foundation=foundation,
-                    asked=asked,
+                    asked=job.asked,
                     tolerances_mm={
                         label: tolerances_mm[job.dataset.name, label] for label in job.dataset.description.labels
                     },

@@ -15,6 +15,7 @@ from sammoe_pipeline.evaluation.wording import (
     METHOD_NAMES,
     METRIC_NAMES,
     NONE,
+    asked_in,
     change,
     footnotes,
     forgetting_numbers,
@@ -87,7 +88,8 @@ def _forgetting_lines(summary: EvaluationSummary) -> list[str]:
     head = ["Dataset", "Task", "Classes", *FORGETTING_NAMES, *rows[0].experts]
     cells = [[row.dataset, row.task or NONE, str(row.classes), *map(percent, forgetting_numbers(row))] for row in rows]
     return [
-        "One expert for everything: Dice in %, 1 click. A column an expert, asked about everybody's classes.",
+        f"One expert for everything: Dice in %, 1 click{asked_in(summary)}. "
+        "A column an expert, asked about everybody's classes.",
         "",
         *map(_row, [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *cells]),
         "",

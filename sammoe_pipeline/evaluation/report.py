@@ -13,7 +13,15 @@ from sammoe_pipeline.evaluation.pictures import RADIOLOGICAL, Picture, best_medi
 from sammoe_pipeline.evaluation.records import CaseRecord, RoutingRecord
 from sammoe_pipeline.evaluation.report_tables import dice_table, forgetting_table, means_table, score_table
 from sammoe_pipeline.evaluation.summary import EvaluationSummary
-from sammoe_pipeline.evaluation.wording import DISCLAIMER, METHOD_NAMES, percent, prompt_words, seed_words, signed
+from sammoe_pipeline.evaluation.wording import (
+    DISCLAIMER,
+    METHOD_NAMES,
+    asked_in,
+    percent,
+    prompt_words,
+    seed_words,
+    signed,
+)
 from sammoe_pipeline.page.html import facts, figure_block, tile, write_page
 from sammoe_pipeline.paths import REPORT_HTML
 
@@ -149,7 +157,7 @@ def _forgetting(summary: EvaluationSummary) -> str:
     )
     return f"""<h2>One expert for everything</h2>
 <p>What if an expert simply took the foundation's place? Here each is asked about everybody's classes, at one click and
-in its own configuration.</p>
+in its own configuration{asked_in(summary)}.</p>
 {drawn}
 {forgetting_table(rows)}"""
 

@@ -68,6 +68,9 @@ class EvaluationSummary(Artefact):
     forgetting: tuple[ForgettingRow, ...] = ()
     """What each expert alone does to everybody's classes at one click, and both oracles, score by score; empty where
     not asked for."""
+    forgetting_cases: int | None = None
+    """In how many held-out cases of each dataset and fold experts were asked about everybody's classes, at most; null
+    where in all."""
     missing_cases: tuple[str, ...]
     """Held-out cases without any answer, as `DATASET/CASE`."""
     absent_classes: tuple[str, ...] = ()
@@ -91,6 +94,7 @@ def summarise(
     provenance: Provenance,
     absent: Mapping[ClassName, int] | None = None,
     tolerances_mm: Mapping[ClassName, float] | None = None,
+    forgetting_cases: int | None = None,
     resources: Resources | None = None,
 ) -> EvaluationSummary:
     """Condenses what was measured.
@@ -108,8 +112,13 @@ def summarise(
         provenance: of the evaluation; its seed also seeds the bootstrap.
         absent: held-out cases that lack a class, where there are such.
         tolerances_mm: of surface Dice, by class.
+        forgetting_cases: in how many held-out cases of each dataset and fold experts were asked; None: in all.
         resources: what the evaluation took.
     """
+    one_click = [record for record in cases if record.clicks == 1]
+    if forgetting_cases is not None:
+        # A mean over some cases does not stand beside means over all of them.
+        cases = [record for record in cases if record.method != "oracle_by_prompt"]
     kinds = sorted({(record.prompt, record.clicks) for record in cases}, key=lambda kind: (kind[0] != "click", kind[1]))
     by_kind = [[record for record in cases if (record.prompt, record.clicks) == kind] for kind in kinds]
     tables = tuple(
@@ -124,7 +133,6 @@ def summarise(
     )
     answered = {(record.dataset, record.case) for record in cases}
     classes = {(record.dataset, record.class_name) for record in cases}
-    one_click = [record for record in cases if record.clicks == 1]
     overall = tables[0].groups["all"].scored
     return EvaluationSummary(
         mixture=mixture.name,
@@ -137,6 +145,7 @@ def summarise(
         tables=tables,
         routing=_routing(routing),
         forgetting=tuple(row for metric in METRICS if experts for row in forgetting_rows(one_click, experts, metric)),
+        forgetting_cases=forgetting_cases,
         missing_cases=tuple(
             f"{dataset}/{case}"
             for dataset, names in held_out.items()

@@ -125,6 +125,14 @@ def forgetting_numbers(row: ForgettingRow) -> list[float]:
     return [row.general, row.mixture, row.oracle_by_task, row.oracle_by_prompt, *row.experts.values()]
 
 
+def asked_in(summary: EvaluationSummary) -> str:
+    """Words in how many cases experts were asked about everybody's classes, where it was not in all."""
+    most = summary.forgetting_cases
+    if most is None:
+        return ""
+    return f", in at most {most} held-out {'case' if most == 1 else 'cases'} of each dataset and fold"
+
+
 def prompt_words(prompt: Prompt, clicks: int) -> str:
     """Words a kind of prompt.
 

@@ -221,6 +221,16 @@ def test_evaluation_asks_every_expert_about_everybody_s_classes(
         assert row["oracle_by_task"] == pytest.approx(sum(own) / len(own))
         assert {"oracle_by_task", "oracle_by_prompt"} <= dice[0].keys()
     assert (folder / "experts.csv").is_file()
+    assert summary["forgetting_cases"] is None
+    assert sammoe_evaluate([*flags, "--forgetting", "1"]) == 0
+    with (folder / "experts.csv").open() as file:
+        assert len({(one["fold"], one["case"]) for one in csv.DictReader(file)}) == len(summary["folds"])
+    some = json.loads((folder / "summary.json").read_text())
+    assert some["forgetting_cases"] == 1
+    assert some["forgetting"]
+    # Means over one case would not stand beside means over all.
+    assert all("oracle_by_prompt" not in row["scored"]["means"]["dice"] for row in some["tables"][0]["rows"])
+    assert "in at most 1 held-out case of each dataset and fold" in (folder / "report.html").read_text()
     assert sammoe_evaluate(flags) == 0
     assert not (folder / "experts.csv").exists()
 

@@ -99,6 +99,7 @@ def test_options_find_files_of_the_downloads(calls: list[list[str]], tmp_path: P
     assert experiment.main(["bundled", "--data", str(tmp_path), "--folder", str(tmp_path / "work")]) == 0
     [mouse] = [words for words in calls if words[0] == "paired"]
     assert mouse[-1] == str(tmp_path / "mouse_brain" / "structures.csv")
+    assert calls[-1][-2:] == ["--forgetting", "1"]
 
 
 def test_an_experiment_of_one_s_own_is_read_from_its_file(calls: list[list[str]], tmp_path: Path) -> None:
