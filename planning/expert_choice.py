@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 import zlib
@@ -110,7 +109,7 @@ def measure_decoders(
 
     from sammoe_pipeline.inference.case_image import CaseImage
     from sammoe_pipeline.inference.encoded_image import EncodedImage
-    from sammoe_pipeline.model import at_patch_size
+    from sammoe_pipeline.model import at_patch_size, decoder_with
 
     model = foundation.load_model(device)
     sizes = {configuration.patch_size for wanted in measurements.values() for configuration in wanted.candidates}
@@ -118,9 +117,7 @@ def measure_decoders(
     loaded: dict[str, MaskDecoder | None] = dict.fromkeys(decoders)
     for key, weights in decoders.items():
         if weights is not None:
-            expert = copy.deepcopy(model.mask_decoder)
-            expert.load_state_dict(load_file(weights), strict=True)
-            loaded[key] = expert
+            loaded[key] = decoder_with(model, load_file(weights))
     total = len(decoders) * sum(len(wanted.cases) * len(wanted.candidates) for wanted in measurements.values())
 
     def measure(case: RawCase) -> list[tuple[str, str, str, Score]]:

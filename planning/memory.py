@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +17,13 @@ from planning.tasks import INTERACTIONS
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.model import at_patch_size, build_sam_med3d
+from sammoe_pipeline.model import at_patch_size, build_sam_med3d, new_decoder
 from sammoe_pipeline.training.embedded_views import ENCODED_TOGETHER
 from sammoe_pipeline.training.losses import MaskLoss
 from sammoe_pipeline.training.optimisation import autocast
 
 if TYPE_CHECKING:
-    from sammoe_pipeline.model import SamMed3D
+    from sammoe_pipeline.model import MaskDecoder, SamMed3D
 
 BATCH_SIZE = 4
 """Views a step where memory allows: on the phantoms, 400 steps of four views taught as much as 300 of eight, in two
@@ -119,38 +118,40 @@ def _measured(foundation: Foundation, patch_size: int, batch_size: int) -> int:
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     with autocast("cuda"):
-        _embed_and_step(model, batch_size, "cuda")
-    return int(torch.cuda.max_memory_allocated()) + _of_optimiser(model)
+        decoder = _embed_and_step(model, batch_size, "cuda")
+    return int(torch.cuda.max_memory_allocated()) + _of_optimiser(decoder)
 
 
 @cache
 def _counted(builder: str, patch_size: int, batch_size: int) -> int:
     with LiveBytes() as live, torch.device("meta"):
         model = build_sam_med3d(builder, patch_size).requires_grad_(False)
-        _embed_and_step(model, batch_size, "meta")
-    return int(live.most) + _of_optimiser(model)
+        decoder = _embed_and_step(model, batch_size, "meta")
+    return int(live.most) + _of_optimiser(decoder)
 
 
-def _embed_and_step(model: SamMed3D, batch_size: int, device: str) -> None:
+def _embed_and_step(model: SamMed3D, batch_size: int, device: str) -> MaskDecoder:
     images = torch.zeros(ENCODED_TOGETHER, 1, *[model.patch_size] * 3, device=device)
     with torch.no_grad():
         model.encode(images)
-    decoder = copy.deepcopy(model.mask_decoder).requires_grad_(True)
+    decoder = new_decoder(model, second_look=model.detail_channels > 0).requires_grad_(True)
     embedding = torch.zeros(batch_size, model.embedding_channels, *[model.embedding_size] * 3, device=device)
     target = torch.zeros(batch_size, 1, *[model.patch_size] * 3, device=device)
     points = torch.zeros(batch_size, INTERACTIONS, 3, device=device)
     labels = torch.ones(batch_size, INTERACTIONS, dtype=torch.int64, device=device)
     total, previous = torch.zeros((), device=device), None
+    seen = decoder.see(embedding)
     for clicks in range(1, INTERACTIONS + 1):
         shown = points[:, :clicks], labels[:, :clicks]
-        logits = model.decode(embedding, *shown, previous, mask_decoder=decoder).float()
+        logits = model.decode(seen, *shown, previous, mask_decoder=decoder).float()
         total = total + MaskLoss()(model.upsample(logits), target, torch.ones_like(target))
         previous = logits.detach()
     torch.autograd.backward(total)
+    return decoder
 
 
-def _of_optimiser(model: SamMed3D) -> int:
-    return _MOMENTS * sum(int(parameter.nbytes) for parameter in model.mask_decoder.parameters())
+def _of_optimiser(decoder: MaskDecoder) -> int:
+    return _MOMENTS * sum(int(parameter.nbytes) for parameter in decoder.parameters())
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -40,6 +40,7 @@ from sammoe_pipeline.artefacts import (
 )
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.routing import GENERAL
+from sammoe_pipeline.model import has_detail
 from sammoe_pipeline.raw_dataset import RawDataset
 
 _DIGITS = 4
@@ -150,7 +151,7 @@ def make_plan(
         ),
         locator_configuration=choose_locator_configuration(configurations, fingerprint, cell_voxels),
         locator_budget=locator_budget(len(splits.folds[0].train)),
-        training=training_settings(raw.labels, batch_size),
+        training=training_settings(raw.labels, batch_size, has_detail=has_detail(foundation.card.builder)),
         memory_target_gb=memory.target_gb,
         memory_gb={name: memory.needed_gb(one.patch_size, batch_size) for name, one in configurations.items()},
         expert_threshold=expert_threshold,

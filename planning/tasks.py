@@ -111,7 +111,7 @@ def _budget(wanted: int, fewest: int) -> Budget:
     return Budget(views=views, iterations=round(ITERATIONS_PER_VIEW * views))
 
 
-def training_settings(classes: Iterable[str], batch_size: int) -> Training:
+def training_settings(classes: Iterable[str], batch_size: int, *, has_detail: bool) -> Training:
     """Returns what all experts of a dataset have in common.
 
     Views are mirrored left to right only where no class has a side, and never along the other axes, which would turn a
@@ -120,10 +120,12 @@ def training_settings(classes: Iterable[str], batch_size: int) -> Training:
     Args:
         classes: names of all classes of the dataset.
         batch_size: views a step.
+        has_detail: whether the foundation's embedding has detail, so that experts can look a second time.
     """
     return Training(
         batch_size=batch_size,
         learning_rate=LEARNING_RATE,
         interactions=INTERACTIONS,
         mirror_axes=() if any(has_side(name) for name in classes) else (0,),
+        second_look=has_detail,
     )

@@ -48,6 +48,8 @@ class ExpertCard(Artefact):
     """The same by the general expert in the same configuration."""
     unfrozen: Literal["nothing", "neck", "all"] = "nothing"
     """Which part of the image encoder was trained too. Only what left it frozen can join a mixture."""
+    second_look: bool = False
+    """Whether it adds to the detail of the embedding what it finds in the voxels itself."""
     stopped_early: bool = False
     """Whether training ended before its budget, since the calibration cases had long been no better."""
     memory_mb: float = 0.0

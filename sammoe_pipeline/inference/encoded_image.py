@@ -12,13 +12,14 @@ from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import Shape, crop
 from sammoe_pipeline.inference.recent import Recent
 from sammoe_pipeline.inference.zoomed import Zoomed
-from sammoe_pipeline.model import DecoderStack, MaskDecoder, SamMed3D
+from sammoe_pipeline.model import DecoderStack, MaskDecoder, SamMed3D, Seen, new_decoder
 from sammoe_pipeline.normalisation import NORMALISATIONS
 from sammoe_pipeline.training.interaction import click_tensors
 
 _KEPT_EMBEDDINGS = 64
 _KEPT_LOGITS = 256
 _LOGITS_OF_A_WINDOW = 8
+_KEPT_SEEN = 64
 _KEPT_STACKS = 4
 
 Decoders = tuple[MaskDecoder | None, ...]
@@ -44,6 +45,7 @@ class EncodedImage:
         self._logits = Recent[tuple[Shape, tuple[Click, ...], Decoders], Tensor](
             _LOGITS_OF_A_WINDOW if sparing else _KEPT_LOGITS
         )
+        self._seen = Recent[tuple[Shape, MaskDecoder], Seen](1 if sparing else _KEPT_SEEN)
         self._stacks = Recent[Decoders, DecoderStack](_KEPT_STACKS)
 
     @property
@@ -91,17 +93,28 @@ class EncodedImage:
 
         def decode() -> Tensor:
             previous = self.logits(start, clicks[:-1], *decoders) if len(clicks) > 1 else None
-            embedding = self.embedding(start)
-            points, labels = click_tensors([clicks] * len(decoders), embedding.device)
-            decoder = decoders[0] if len(decoders) == 1 else self._stack(decoders)
+            points, labels = click_tensors([clicks] * len(decoders), next(self.model.parameters()).device)
             with torch.inference_mode():
-                return self.model.decode(embedding, points, labels, previous, mask_decoder=decoder)
+                if len(decoders) > 1:
+                    stack = self._stack(decoders)
+                    return self.model.decode(self.embedding(start), points, labels, previous, mask_decoder=stack)
+                decoder = decoders[0] or self.model.mask_decoder
+                return self.model.decode(self._see(start, decoder), points, labels, previous, mask_decoder=decoder)
 
         return self._logits.get((start, clicks, decoders), decode)
 
+    def _see(self, start: Shape, decoder: MaskDecoder) -> Seen:
+        return self._seen.get((start, decoder), lambda: decoder.see(self.embedding(start)))
+
     def _stack(self, decoders: Decoders) -> DecoderStack:
-        general = self.model.mask_decoder
-        return self._stacks.get(decoders, lambda: DecoderStack([decoder or general for decoder in decoders]))
+        """Returns decoders side by side, which must be of one form: the general one looks a second time, in vain."""
+
+        def make() -> DecoderStack:
+            look = any(decoder is not None and decoder.second_look is not None for decoder in decoders)
+            general = new_decoder(self.model, second_look=look)
+            return DecoderStack([decoder or general for decoder in decoders])
+
+        return self._stacks.get(decoders, make)
 
 
 def _joins(device: torch.device) -> bool:

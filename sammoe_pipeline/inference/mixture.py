@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from sammoe_pipeline.inference.locate import new_locator
 from sammoe_pipeline.inference.prompt_description import describe, gate_configurations, new_gate
 from sammoe_pipeline.inference.routing import GENERAL, LEAST_CONFIDENCE, Routing, expert_key, select
 from sammoe_pipeline.inference.segment import Answer, blend
-from sammoe_pipeline.model import MaskDecoder, SamMed3D
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, decoder_with
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results, find_results
@@ -172,8 +171,8 @@ class Mixture:
         """
         return {
             expert_key(expert.dataset, expert.task): [
-                _load(
-                    copy.deepcopy(model.mask_decoder),
+                load_expert(
+                    model,
                     places.expert_fold(expert.dataset, expert.task, expert.expert_fold[str(fold)]) / EXPERT_WEIGHTS,
                     expert.sha256[str(fold)],
                 )
@@ -362,6 +361,18 @@ class Mixture:
     def expert(self, key: str) -> MixtureExpert:
         """Returns the expert of a key."""
         return next(e for e in self.experts if expert_key(e.dataset, e.task) == key)
+
+
+def load_expert(model: SamMed3D, path: Path, sha256: str) -> MaskDecoder:
+    """Returns the frozen decoder of an expert, on the device of the model.
+
+    Raises:
+        ArtefactError: the file is missing or was changed.
+    """
+    from safetensors.torch import load_file
+
+    check_hash(path, sha256)
+    return decoder_with(model, load_file(path)).eval().requires_grad_(False)
 
 
 def _found(

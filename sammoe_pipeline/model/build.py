@@ -119,6 +119,12 @@ def build_sam_med3d(builder: str, patch_size: int | None = None) -> SamMed3D:
     return model
 
 
+def has_detail(builder: str) -> bool:
+    """Tells whether the embedding of a network has detail, to which an expert's second look can add."""
+    with torch.device("meta"):
+        return build_sam_med3d(builder).detail_channels > 0
+
+
 def at_patch_size(model: SamMed3D, patch_size: int) -> SamMed3D:
     """Returns a frozen network for windows of another size.
 

@@ -50,7 +50,7 @@ class DecoderStack:
         """Predicts one mask a decoder.
 
         Args:
-            image_embedding: (1, C, g, g, g), or (1, C + 64 D, g, g, g) with detail.
+            image_embedding: (1, C, g, g, g), or (1, C + 64 (D + V), g, g, g) with detail.
             image_position: (1, C, g, g, g), position embedding of its cells.
             sparse: (E, N, C), tokens of the clicks.
             dense: (E or 1, C, g, g, g), embedding of each decoder's previous mask.

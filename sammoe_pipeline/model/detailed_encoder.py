@@ -2,7 +2,8 @@
 
 A transformer on cubes of eight voxels needs long training before it remembers where in a cube a border runs. Here
 convolutions lead down to the tokens and up again to the mask grid, and what they arrive at goes to the decoder beside
-the tokens, as the high-resolution features of SAM 2 do (Ravi et al., arXiv 2408.00714).
+the tokens, as the high-resolution features of SAM 2 do (Ravi et al., arXiv 2408.00714). The voxels themselves go with
+it, for experts that look a second time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from .layers import LocalMixing, PatchConv3d, PatchConvTranspose3d
 _EPSILON = 1e-6
 _CELLS = 4
 """Mask cells a side of one cell of the embedding."""
+_VOXELS_A_SIDE = 2
+VOXELS = _VOXELS_A_SIDE**3
+"""V, voxels of one mask cell."""
 
 
 class DetailedImageEncoder(nn.Module):
@@ -49,7 +53,7 @@ class DetailedImageEncoder(nn.Module):
         fine, middle = widths
         self.patch_size = patch_size
         self.embedding_size = patch_size // 8
-        self.embedding_channels = context_channels + detail_channels * _CELLS**3
+        self.embedding_channels = context_channels + (detail_channels + VOXELS) * _CELLS**3
         self.to_fine = nn.Sequential(PatchConv3d(1, fine, size=2), nn.LayerNorm(fine, eps=_EPSILON), nn.GELU())
         self.to_middle = nn.Sequential(PatchConv3d(fine, middle, size=2), LocalMixing(middle))
         self.to_tokens = nn.Sequential(nn.LayerNorm(middle, eps=_EPSILON), PatchConv3d(middle, width, size=2))
@@ -69,25 +73,44 @@ class DetailedImageEncoder(nn.Module):
             image: (B, 1, P, P, P), axes x, y, z.
 
         Returns:
-            (B, C + 64 D, g, g, g), axes x, y, z: the context, then the detail of each cell (see `pack_detail`).
+            (B, C + 64 (D + V), g, g, g), axes x, y, z: the context, then the detail and the voxels of each cell's mask
+            cells (see `detail_of`, `voxels_of`).
         """
         fine = self.to_fine(image.movedim(1, -1))
         middle = self.to_middle(fine)
         context = self.neck(self.blocks(self.to_tokens(middle) + self.pos_embed))
         middle = self.mix_middle(middle + self.from_context(context))
         detail = self.detail(self.mix_fine(fine + self.from_middle(middle)))
-        return torch.cat([context.movedim(-1, 1), pack_detail(detail)], dim=1)
+        voxels = _by_mask_cell(image[:, 0])
+        return torch.cat([context.movedim(-1, 1), pack(detail), pack(voxels)], dim=1)
 
 
-def pack_detail(detail: Tensor) -> Tensor:
-    """Files the detail of mask cells under the embedding's cells: (B, 4 g, 4 g, 4 g, D) -> (B, 64 D, g, g, g)."""
-    batch, size, *_, channels = detail.shape
-    cells = detail.reshape(batch, *[size // _CELLS, _CELLS] * 3, channels).permute(0, 2, 4, 6, 7, 1, 3, 5)
+def detail_of(embedding: Tensor, context_channels: int) -> Tensor:
+    """Returns the detail (B, m, m, m, D) in an embedding (B, C + 64 (D + V), g, g, g)."""
+    return unpack(embedding[:, context_channels : -VOXELS * _CELLS**3])
+
+
+def voxels_of(embedding: Tensor) -> Tensor:
+    """Returns the voxels (B, m, m, m, V) of each mask cell in an embedding (B, C + 64 (D + V), g, g, g)."""
+    return unpack(embedding[:, -VOXELS * _CELLS**3 :])
+
+
+def _by_mask_cell(image: Tensor) -> Tensor:
+    """(B, P, P, P) -> (B, m, m, m, V)."""
+    batch, size = len(image), image.shape[1] // _VOXELS_A_SIDE
+    cells = image.reshape(batch, *[size, _VOXELS_A_SIDE] * 3).permute(0, 1, 3, 5, 2, 4, 6)
+    return cells.flatten(4)
+
+
+def pack(of_cells: Tensor) -> Tensor:
+    """Files channels of mask cells under the embedding's cells: (B, 4 g, 4 g, 4 g, D) -> (B, 64 D, g, g, g)."""
+    batch, size, *_, channels = of_cells.shape
+    cells = of_cells.reshape(batch, *[size // _CELLS, _CELLS] * 3, channels).permute(0, 2, 4, 6, 7, 1, 3, 5)
     return cells.reshape(batch, _CELLS**3 * channels, *[size // _CELLS] * 3)
 
 
-def unpack_detail(packed: Tensor) -> Tensor:
-    """Undoes `pack_detail`."""
+def unpack(packed: Tensor) -> Tensor:
+    """Undoes `pack`."""
     batch, channels, size = packed.shape[:3]
     cells = packed.reshape(batch, *[_CELLS] * 3, channels // _CELLS**3, *[size] * 3).permute(0, 5, 1, 6, 2, 7, 3, 4)
     return cells.reshape(batch, *[size * _CELLS] * 3, channels // _CELLS**3)

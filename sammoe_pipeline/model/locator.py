@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .detailed_encoder import unpack_detail
+from .detailed_encoder import detail_of
 from .layers import LocalMixing, PatchConvTranspose3d
 
 PLACES = 6
@@ -58,7 +58,7 @@ class Locator(nn.Module):
         """Maps the classes of windows.
 
         Args:
-            embedding: (B, C + 64 D, g, g, g).
+            embedding: (B, C, g, g, g), or (B, C + 64 (D + V), g, g, g) with detail.
             places: (B, g, g, g, `PLACES`), of the embedding's cells: -1 at the first border, 1 at the last.
 
         Returns:
@@ -70,7 +70,7 @@ class Locator(nn.Module):
         x = self.activation(self.upsample1(x))
         x = self.upsample2(x)
         if self.detail is not None:
-            x = x + self.detail(unpack_detail(embedding[:, self.channels :]))
+            x = x + self.detail(detail_of(embedding, self.channels))
         x = x + F.interpolate(fine.movedim(-1, 1), size=x.shape[1:4], mode="trilinear", align_corners=False).movedim(
             1, -1
         )

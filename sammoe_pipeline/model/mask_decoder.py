@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from .detailed_encoder import unpack_detail
+from .detailed_encoder import detail_of, voxels_of
 from .layers import MLP, PatchConvTranspose3d
 from .refinement import Refinement
+from .second_look import SecondLook
 from .transformer import TwoWayTransformer
 
 _EPSILON = 1e-6
 _REFINED = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a decoder sees in a window, whatever it is then asked.
+
+    Attributes:
+        context: (B, C, g, g, g).
+        detail: (B, m, m, m, D); None where the embedding has none.
+    """
+
+    context: Tensor
+    detail: Tensor | None
 
 
 class MaskDecoder(nn.Module):
@@ -56,14 +72,29 @@ class MaskDecoder(nn.Module):
         if quality_width is not None:
             self.iou_token = nn.Embedding(1, channels)
             self.iou_prediction_head = MLP(channels, quality_width, quality_width, num_mask_tokens)
+        self.second_look: SecondLook | None = None
+        """Of an expert that has one; the general decoder never does."""
         self.detail = self.refinement = None
         if detail_channels:
             self.detail = nn.Linear(3 * detail_channels, channels // 8)
             self.refinement = Refinement(channels=channels // 8, width=_REFINED, depth=2)
 
+    def see(self, image_embedding: Tensor) -> Seen:
+        """Reads an embedding before anything is asked: once a window, whatever the number of prompts.
+
+        Args:
+            image_embedding: (B, C, g, g, g), or (B, C + 64 (D + V), g, g, g) with detail.
+        """
+        if not self.detail_channels:
+            return Seen(image_embedding, None)
+        context, detail = image_embedding[:, : self.channels], detail_of(image_embedding, self.channels)
+        if self.second_look is not None:
+            detail = self.second_look(context, detail, voxels_of(image_embedding))
+        return Seen(context, detail)
+
     def forward(
         self,
-        image_embedding: Tensor,
+        image_embedding: Tensor | Seen,
         image_position: Tensor,
         sparse: Tensor,
         dense: Tensor,
@@ -74,7 +105,8 @@ class MaskDecoder(nn.Module):
         """Predicts the mask of each prompt.
 
         Args:
-            image_embedding: (B or 1, C, g, g, g), or (B or 1, C + 64 D, g, g, g) with detail.
+            image_embedding: (B or 1, C, g, g, g), or (B or 1, C + 64 (D + V), g, g, g) with detail; or what this
+                decoder saw in it.
             image_position: (1, C, g, g, g), position embedding of its cells.
             sparse: (B, N, C), tokens of the clicks.
             dense: (B or 1, C, g, g, g), embedding of the previous mask. Where it and the image embedding are one for
@@ -85,11 +117,11 @@ class MaskDecoder(nn.Module):
         Returns:
             Logits (B, 1, m, m, m) with m = 4 g.
         """
-        batch, size = sparse.shape[0], image_embedding.shape[2:]
+        seen = image_embedding if isinstance(image_embedding, Seen) else self.see(image_embedding)
+        batch, size = sparse.shape[0], seen.context.shape[2:]
         own = [embedding.weight for embedding in (self.iou_token, self.mask_tokens) if embedding is not None]
-        context, packed = image_embedding[:, : self.channels], image_embedding[:, self.channels :]
         tokens = torch.cat([torch.cat(own).expand(batch, -1, -1), sparse], dim=1)
-        image = (context + dense).flatten(2).transpose(1, 2)
+        image = (seen.context + dense).flatten(2).transpose(1, 2)
         tokens, image = self.transformer(tokens, image, image_position.flatten(2).transpose(1, 2))
 
         first_mask = 0 if self.iou_token is None else 1
@@ -97,8 +129,8 @@ class MaskDecoder(nn.Module):
         upscaled = image.unflatten(1, size)
         for layer in upscale:
             upscaled = layer(upscaled)
-        if self.detail is not None:
-            upscaled = upscaled + self.detail(compared(unpack_detail(packed), clicks, labels))
+        if self.detail is not None and seen.detail is not None:
+            upscaled = upscaled + self.detail(compared(seen.detail, clicks, labels))
         upscaled = activate(upscaled)
         if self.refinement is not None:
             upscaled = self.refinement(upscaled, clicks, labels)

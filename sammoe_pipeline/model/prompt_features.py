@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .detailed_encoder import unpack_detail
+from .detailed_encoder import detail_of
 
 _BOX = 0.2
 """Side of the box around a click that is averaged, in sides of the window."""
@@ -35,7 +35,7 @@ def prompt_features(
     so that the same tissue of patients who look different can be known for the same.
 
     Args:
-        embedding: (B, C + 64 D, g, g, g), or (B, C, g, g, g) without detail.
+        embedding: (B, C + 64 (D + V), g, g, g), or (B, C, g, g, g) without detail.
         points: (B, N, 3), positive clicks in voxels of the window.
         mask_logits: (B, 1, m, m, m), the general decoder's answer.
         context_channels: C.
@@ -46,8 +46,8 @@ def prompt_features(
     """
     # Also where the networks compute in less: the spread of a mask is a small difference of large numbers.
     with torch.autocast(embedding.device.type, enabled=False):
-        packed = embedding[:, context_channels:]
-        cells = (unpack_detail(packed).movedim(-1, 1) if packed.shape[1] else embedding).float()
+        has_detail = embedding.shape[1] > context_channels
+        cells = (detail_of(embedding, context_channels).movedim(-1, 1) if has_detail else embedding).float()
         at = (points.float() + 0.5) / patch_size
         soft = mask_logits.float().sigmoid()
         weight = F.adaptive_avg_pool3d(soft, cells.shape[-1]).flatten(2)

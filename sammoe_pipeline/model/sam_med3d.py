@@ -9,7 +9,7 @@ from torch.nn import functional
 from .decoder_stack import DecoderStack
 from .detailed_encoder import DetailedImageEncoder
 from .image_encoder import Block, ImageEncoder
-from .mask_decoder import MaskDecoder
+from .mask_decoder import MaskDecoder, Seen
 from .prompt_encoder import PromptEncoder
 
 
@@ -56,7 +56,7 @@ class SamMed3D(nn.Module):
 
     @property
     def embedding_channels(self) -> int:
-        """Channels of the image embedding: those of the context, then those of the packed detail, if there is any."""
+        """Channels of the image embedding: those of the context, then of packed detail and voxels, if it has them."""
         return self.image_encoder.embedding_channels
 
     @property
@@ -107,7 +107,7 @@ class SamMed3D(nn.Module):
 
     def decode(
         self,
-        embedding: Tensor,
+        embedding: Tensor | Seen,
         points: Tensor,
         labels: Tensor,
         previous_logits: Tensor | None = None,
@@ -117,7 +117,8 @@ class SamMed3D(nn.Module):
         """Predicts the mask of what the clicks point at.
 
         Args:
-            embedding: (B, `embedding_channels`, g, g, g), or (1, ...) for B prompts on one image.
+            embedding: (B, `embedding_channels`, g, g, g), or (1, ...) for B prompts on one image; or what the decoder
+                saw in it, which saves looking again.
             points: (B, N, 3), voxel indices x, y, z within the patch; index 0 is the centre of the first voxel.
             labels: (B, N), 1 positive, 0 negative, -1 padding, which is no click.
             previous_logits: (B, 1, m, m, m), what the last decoding returned; None at the first, which is an all-zero
@@ -131,6 +132,9 @@ class SamMed3D(nn.Module):
         decoder = self.mask_decoder if mask_decoder is None else mask_decoder
         clicks = (points + 0.5) / self.patch_size
         position = self.prompt_encoder.dense_position_embedding()
+        if isinstance(decoder, DecoderStack):
+            assert isinstance(embedding, Tensor)  # Each of several decoders sees for itself.
+            return decoder(embedding, position, sparse, dense, clicks=clicks, labels=labels)
         logits: Tensor = decoder(embedding, position, sparse, dense, clicks=clicks, labels=labels)
         return logits
 

@@ -103,11 +103,14 @@ class Shapes:
 
         from sammoe_pipeline.inference.locate import new_locator
         from sammoe_pipeline.inference.prompt_description import new_gate
+        from sammoe_pipeline.model import new_decoder
         from sammoe_pipeline.training.routing_set import empty_routing_set
 
         path = PurePosixPath(name)
         if path.name == EXPERT_WEIGHTS:
-            return self._network.mask_decoder.state_dict()
+            expert = self._cards[str(path.with_name(EXPERT_JSON))]
+            assert isinstance(expert, ExpertCard)
+            return new_decoder(self._network, second_look=expert.second_look).state_dict()
         with torch.device("meta"):
             if path.name in CARD_BESIDE:
                 card = self._cards[str(path.with_name(CARD_BESIDE[path.name]))]

@@ -73,10 +73,10 @@ def answers(
         previous: Tensor | None = None
         held = torch.stack([view.embedding for view in some]).float().to(device)
         with torch.inference_mode(), autocast(device):
-            embedding = pupil.look(held)
+            seen = pupil.look(held)
             for number in range(1, clicks[-1] + 1):
                 points, labels = click_tensors(so_far, device)
-                previous = pupil.model.decode(embedding, points, labels, previous, mask_decoder=pupil.decoder).float()
+                previous = pupil.model.decode(seen, points, labels, previous, mask_decoder=pupil.decoder).float()
                 mask = (pupil.model.upsample(previous)[:, 0] > 0).cpu()
                 if number in clicks:
                     masks[number] += list(mask)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, next_click
-from sammoe_pipeline.model import MaskDecoder, SamMed3D
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, Seen
 from sammoe_pipeline.training.losses import MaskLoss
 
 
@@ -58,7 +58,7 @@ def correct(clicks: Sequence[list[Click]], masks: Tensor, targets: Tensor, valid
 
 def interactive_loss(
     model: SamMed3D,
-    embedding: Tensor,
+    embedding: Tensor | Seen,
     clicks: Sequence[Click | Sequence[Click]],
     targets: Tensor,
     valid: Tensor,
@@ -76,7 +76,7 @@ def interactive_loss(
 
     Args:
         model: the foundation.
-        embedding: (B, `embedding_channels`, g, g, g).
+        embedding: (B, `embedding_channels`, g, g, g); or what the decoder saw in it.
         clicks: of each of B prompts the first click, or all that it begins with.
         targets: (B, 1, P, P, P), 0 or 1.
         valid: (B, 1, P, P, P), False where the truth is unknown.
@@ -89,14 +89,14 @@ def interactive_loss(
         given_logits: (B, 1, m, m, m), the mask that a prompt begins with, 0 where it begins without; None: all do.
     """
     so_far = [[click] if isinstance(click, Click) else list(click) for click in clicks]
-    total = torch.zeros((), device=embedding.device)
+    total = torch.zeros((), device=targets.device)
     if coarse:
         cells = model.mask_size
         coarse_targets = F.adaptive_avg_pool3d(targets, cells)
         coarse_valid = F.adaptive_avg_pool3d(valid.float(), cells) == 1
     previous = given_logits
     for index in range(rounds):
-        points, labels = click_tensors(so_far, embedding.device)
+        points, labels = click_tensors(so_far, targets.device)
         logits = model.decode(embedding, points, labels, previous, mask_decoder=decoder).float()
         if coarse:
             total = total + loss_of(logits, coarse_targets, coarse_valid)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sammoe_pipeline.model import MaskDecoder, SamMed3D
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, Seen
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Pupil:
     decoder: MaskDecoder | None
     encodes: bool = False
 
-    def look(self, held: Tensor) -> Tensor:
-        """Returns the embeddings (B, C, g, g, g) of what views hold."""
-        return self.model.encode(held) if self.encodes else held
+    def look(self, held: Tensor) -> Seen:
+        """Returns what the decoder sees in a batch of what views hold."""
+        embedding = self.model.encode(held) if self.encodes else held
+        decoder = self.model.mask_decoder if self.decoder is None else self.decoder
+        return decoder.see(embedding)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sammoe_pipeline.model import SamMed3D
-from sammoe_pipeline.model.detailed_encoder import unpack_detail
+from sammoe_pipeline.model.detailed_encoder import detail_of
 from sammoe_pipeline.model.layers import PatchConvTranspose3d
 
 UNKNOWN = -1
@@ -48,7 +48,7 @@ class Recognition(nn.Module):
             rng: draws which voxel of each mask cell names its structure.
         """
         if isinstance(self.read, nn.Linear):
-            logits: Tensor = self.read(unpack_detail(embedding[:, self.context_channels :]))
+            logits: Tensor = self.read(detail_of(embedding, self.context_channels))
         else:
             logits = self.read(embedding.permute(0, 2, 3, 4, 1))
         step = structures.shape[1] // logits.shape[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 import zlib
@@ -20,7 +19,7 @@ from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import TrainingError, UsageError
 from sammoe_pipeline.foundations import Foundation, check_hash
 from sammoe_pipeline.inference.routing import GENERAL
-from sammoe_pipeline.model import MaskDecoder, SamMed3D, at_patch_size, build_sam_med3d
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, at_patch_size, build_sam_med3d, new_decoder
 from sammoe_pipeline.paths import (
     CHECKPOINT,
     EXAMPLES_PNG,
@@ -194,7 +193,7 @@ def _lesson(job: ExpertJob, pupil: Pupil) -> Lesson:
         logger.warning(
             "%s, fold %d: no training case has '%s'; its expert cannot learn it", job.planned.name, job.fold, name
         )
-    cache = _cache(job)
+    cache = _cache(job, model.embedding_channels)
     held = model.patch_size**3 if pupil.encodes else model.embedding_channels * model.embedding_size**3
     rounds = Rounds(
         lambda numbers: embed_training_views(
@@ -208,7 +207,7 @@ def _lesson(job: ExpertJob, pupil: Pupil) -> Lesson:
     return Lesson(pupil, rounds, settings, seed=job.seed, team=job.team, device=job.device)
 
 
-def _cache(job: ExpertJob) -> EmbeddingCache | None:
+def _cache(job: ExpertJob, channels: int) -> EmbeddingCache | None:
     if not job.cache_bytes or job.unfrozen != "nothing":
         return None
     plan = job.planned.plan
@@ -224,26 +223,37 @@ def _cache(job: ExpertJob) -> EmbeddingCache | None:
         "ignore": job.planned.description.ignore,
         "targets": {name: plan.classes[name].target for name in job.task.classes},
         "seed": plan.seed,
+        "channels": channels,
         "bfloat16": rounded,
     }
     return EmbeddingCache(job.planned.paths.embeddings, recipe, limit=job.cache_bytes)
 
 
 def _first_decoder(job: ExpertJob, model: SamMed3D) -> MaskDecoder:
-    """Returns the decoder that finetuning starts from: the general one, another expert's, or one of random weights."""
+    """Returns the decoder that finetuning starts from: the general one, another expert's, or one of random weights.
+
+    A second look that it does not bring with it begins by adding nothing; one that is not asked for is left out.
+    """
     from safetensors.torch import load_file
 
-    decoder = copy.deepcopy(model.mask_decoder)
+    # A network that is trained whole learns to see without one, and has to remain a foundation.
+    second_look = job.planned.plan.training.second_look and job.unfrozen == "nothing"
+    if second_look and not model.detail_channels:
+        raise TrainingError(
+            f"{job.planned.paths.plan}: training.second_look is true, but foundation '{job.foundation.card.name}' has "
+            f"no detail for it to add to. Set it to false."
+        )
+    torch.manual_seed(job.planned.plan.seed)
     if job.task.start_from == SCRATCH:
-        torch.manual_seed(job.planned.plan.seed)
-        decoder = build_sam_med3d(job.foundation.card.builder, model.patch_size).mask_decoder
-        decoder.to(job.device)
-    elif job.task.start_from != GENERAL:
+        model = build_sam_med3d(job.foundation.card.builder, model.patch_size).to(job.device)
+    decoder = new_decoder(model, second_look=second_look)
+    if job.task.start_from not in (GENERAL, SCRATCH):
         start = job.planned.start_of(job.task)
         dataset, name = start.expert.split("/")
         weights = job.places.expert_fold(dataset, name, start.fold) / EXPERT_WEIGHTS
         check_hash(weights, start.sha256)
-        decoder.load_state_dict(load_file(weights), strict=True)
+        state = decoder.state_dict()
+        decoder.load_state_dict(state | {key: value for key, value in load_file(weights).items() if key in state})
     return decoder.requires_grad_(True).train()
 
 
@@ -392,6 +402,7 @@ def _finish(job: ExpertJob, state: ExpertState, pupil: Pupil, examination: _Exam
         calibration_by_clicks={str(number): by_class for number, by_class in dice.items()},
         general_calibration_by_clicks={str(number): by_class for number, by_class in general.items()},
         unfrozen=job.unfrozen,
+        second_look=any(name.startswith("second_look.") for name in weights),
         stopped_early=state.iteration < state.budget,
         memory_mb=round(peak_memory_mb(job.device), 1),
         seconds=state.seconds,

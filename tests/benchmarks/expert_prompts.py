@@ -27,7 +27,7 @@ from sammoe_pipeline.artefacts import Task
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.mask_prompts import mask_logits
-from sammoe_pipeline.model import MaskDecoder
+from sammoe_pipeline.model import MaskDecoder, decoder_with
 from sammoe_pipeline.paths import Results, find_folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training.coarse_prompts import coarse_mask, loose_box
@@ -142,11 +142,7 @@ class Examiner:
     def _decoder(self, weights: dict[str, torch.Tensor] | None) -> MaskDecoder | None:
         if weights is None:
             return None
-        import copy
-
-        decoder = copy.deepcopy(self._model.mask_decoder)
-        decoder.load_state_dict(weights)
-        return decoder.to(self._device)
+        return decoder_with(self._model, weights)
 
     def _dice(self, pupil: Pupil, given: Sequence[torch.Tensor] | None, clicks: Sequence[Click] | None = None) -> float:
         masks = self._masks(pupil, self._views, given, clicks or [view.click for view in self._views])

@@ -29,9 +29,10 @@ from sammoe_pipeline.artefacts import ExpertCard, FoundationCard, LocatorCard
 from sammoe_pipeline.clicks import Click, next_click
 from sammoe_pipeline.evaluation.bootstrap import estimate_mean
 from sammoe_pipeline.evaluation.metrics import dice
-from sammoe_pipeline.foundations import Foundation, check_hash, find_foundation
+from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import new_locator, probability_maps, sight
+from sammoe_pipeline.inference.mixture import load_expert
 from sammoe_pipeline.inference.wanted import MUCH_LARGER
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.locator import Locator
@@ -224,15 +225,10 @@ class _Fold:
         return EncodedCase(labelled.image, model=model, normalisation=self._foundation.card.normalisation)
 
     def _expert(self, task: str) -> MaskDecoder:
-        import copy
-
         folder = self._places.expert_fold(self._planned.name, task, self._number)
         card = ExpertCard.load(folder / EXPERT_JSON)
-        check_hash(folder / EXPERT_WEIGHTS, card.sha256)
-        decoder = copy.deepcopy(self._model.mask_decoder)
-        decoder.load_state_dict(load_file(folder / EXPERT_WEIGHTS))
         self._remember(card)
-        return decoder.to(self._device).eval()
+        return load_expert(self._model, folder / EXPERT_WEIGHTS, card.sha256)
 
     def _unfrozen(self, task: str, part: str) -> SamMed3D | None:
         folder = self._places.unfrozen_fold(self._planned.name, task, part, self._number)

@@ -15,7 +15,6 @@ hit, as clicks on what nobody names; "never" leaves none.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import pickle
 import time
@@ -36,6 +35,7 @@ from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.prompt_description import describe, gate_configurations, new_gate
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.inference.segment import Answer
+from sammoe_pipeline.model import decoder_with
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.paths import Folders, find_dataset
 from sammoe_pipeline.planned_dataset import PlannedDataset
@@ -233,10 +233,11 @@ def soft_dice(answer: Answer) -> float:
 def mean_decoder(mixture: Mixture) -> nn.Module:
     """Returns a decoder whose weights are the mean of the general decoder's and all experts'."""
     decoders = [mixture.model.mask_decoder, *(folds[0] for folds in mixture.decoders.values())]
-    joined = copy.deepcopy(mixture.model.mask_decoder)
     states = [decoder.state_dict() for decoder in decoders]
-    joined.load_state_dict({name: torch.stack([s[name] for s in states]).mean(dim=0) for name in states[0]})
-    return joined
+    # The general decoder has no second look: there the mean is over the experts.
+    names = {name for state in states for name in state}
+    means = {name: torch.stack([state[name] for state in states if name in state]).mean(dim=0) for name in names}
+    return decoder_with(mixture.model, means)
 
 
 Rule = Callable[[int, Sequence[Row]], Confidences]

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from sammoe_pipeline.artefacts import Budget, Task, Training
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.foundations import Foundation, find_foundation
-from sammoe_pipeline.model import MaskDecoder, SamMed3D, build_sam_med3d
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, build_sam_med3d, decoder_with
 from sammoe_pipeline.paths import Results, find_folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training.data_parallel import ALONE
@@ -92,14 +92,13 @@ def small(planned: PlannedDataset, task: Task, fold: int, foundation: Foundation
     tasks = tuple(task if other.name == task.name else other for other in planned.plan.tasks)
     changed = replace(planned, plan=planned.plan.model_copy(update={"tasks": tasks}))
     model = foundation.load_model()
-    ours = copy.deepcopy(model.mask_decoder)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         job = ExpertJob(changed, task, fold, foundation, Results(root=Path(folder), foundation="tiny"), "cpu")
         train_expert(job)
         seconds = time.perf_counter() - began
         memory = peak_memory_mb("cpu")
-        ours.load_state_dict(load_file(job.weights))
+        ours = decoder_with(model, load_file(job.weights))
 
     def views(cases: Sequence[str], seed: int) -> TaskViews:
         return TaskViews(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sammoe_pipeline.model.attention import Attention
-from sammoe_pipeline.model.detailed_encoder import DetailedImageEncoder, pack_detail, unpack_detail
+from sammoe_pipeline.model.detailed_encoder import VOXELS, DetailedImageEncoder, detail_of, pack, unpack, voxels_of
 from sammoe_pipeline.model.image_encoder import Block
 from sammoe_pipeline.model.locator import PLACES, Locator
 from sammoe_pipeline.model.mask_decoder import MaskDecoder, compared
@@ -28,7 +28,7 @@ def encoder() -> DetailedImageEncoder:
 def test_embedding_holds_context_and_the_detail_of_64_mask_cells(encoder: DetailedImageEncoder) -> None:
     embedding = encoder(torch.randn(2, 1, 32, 32, 32))
     assert embedding.shape == (2, encoder.embedding_channels, 4, 4, 4)
-    assert encoder.embedding_channels == CONTEXT + 64 * DETAIL
+    assert encoder.embedding_channels == CONTEXT + 64 * (DETAIL + VOXELS)
 
 
 def test_patches_of_a_batch_do_not_mix(encoder: DetailedImageEncoder) -> None:
@@ -43,28 +43,35 @@ def test_detail_stays_where_it_was_in_the_image() -> None:
     image = torch.randn(1, 1, 32, 32, 32)
     changed = image.clone()
     changed[0, 0, 30, 15, 1] += 1
-    detail, other = (unpack_detail(encoder(x)[:, CONTEXT:]) for x in (image, changed))
+    detail, other = (detail_of(encoder(x), CONTEXT) for x in (image, changed))
     where = (detail - other).abs().sum(dim=(0, 4))
     assert where[15, 7, 0] > 0
     assert where[:8].max() == 0 and where[:, :, 12:].max() == 0
 
 
+def test_embedding_holds_the_voxels_of_each_mask_cell(encoder: DetailedImageEncoder) -> None:
+    image = torch.randn(2, 1, 32, 32, 32)
+    voxels = voxels_of(encoder(image))
+    assert voxels.shape == (2, 16, 16, 16, VOXELS)
+    assert torch.equal(voxels[1, 3, 0, 15], image[1, 0, 6:8, 0:2, 30:32].flatten())
+
+
 def test_packed_detail_is_unpacked_as_it_was() -> None:
     detail = torch.randn(2, 12, 12, 12, DETAIL)
-    packed = pack_detail(detail)
+    packed = pack(detail)
     assert packed.shape == (2, 64 * DETAIL, 3, 3, 3)
-    torch.testing.assert_close(unpack_detail(packed), detail)
+    torch.testing.assert_close(unpack(packed), detail)
 
 
 def test_packed_detail_lies_under_its_cell() -> None:
     detail = torch.zeros(1, 12, 12, 12, DETAIL)
     detail[0, 9, 2, 6] = 1
-    assert pack_detail(detail)[0].any(dim=0).nonzero().tolist() == [[2, 0, 1]]
+    assert pack(detail)[0].any(dim=0).nonzero().tolist() == [[2, 0, 1]]
 
 
 @pytest.fixture
 def embedding() -> torch.Tensor:
-    return torch.randn(1, CONTEXT + 64 * DETAIL, 3, 3, 3)
+    return torch.randn(1, CONTEXT + 64 * (DETAIL + VOXELS), 3, 3, 3)
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ def other(embedding: torch.Tensor) -> torch.Tensor:
     """The same with the detail of mask cell (9, 2, 6) changed."""
     change = torch.zeros(1, 12, 12, 12, DETAIL)
     change[0, 9, 2, 6] = 1
-    return embedding + torch.cat([torch.zeros(1, CONTEXT, 3, 3, 3), pack_detail(change)], dim=1)
+    return embedding + torch.cat([torch.zeros(1, CONTEXT, 3, 3, 3), pack(change), torch.zeros(1, 512, 3, 3, 3)], dim=1)
 
 
 def test_decoder_reads_the_detail_of_mask_cells_near_by(embedding: torch.Tensor, other: torch.Tensor) -> None:
@@ -116,7 +123,7 @@ def test_without_a_negative_click_nothing_is_like_one() -> None:
 
 
 def test_clicks_on_one_image_are_compared_with_it(embedding: torch.Tensor) -> None:
-    detail = unpack_detail(embedding[:, CONTEXT:])
+    detail = detail_of(embedding, CONTEXT)
     clicks, labels = torch.rand(3, 2, 3), torch.tensor([[1, 1], [1, 0], [1, -1]])
     torch.testing.assert_close(
         compared(detail, clicks, labels), compared(detail.expand(3, -1, -1, -1, -1), clicks, labels)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sammoe_pipeline.model.detailed_encoder import pack_detail
+from sammoe_pipeline.model.detailed_encoder import VOXELS, pack
 from sammoe_pipeline.model.prompt_features import num_prompt_features, prompt_features
 
 CELLS, PATCH = 12, 48
@@ -14,14 +14,19 @@ def _cells() -> torch.Tensor:
     return (10000 * x + 100 * y + z)[None, None]
 
 
+def _voxels() -> torch.Tensor:
+    """What an embedding with detail ends with, which describes no prompt."""
+    return torch.full((1, 64 * VOXELS, 3, 3, 3), torch.nan)
+
+
 def _features(
     points: list[tuple[float, float, float]], mask: torch.Tensor | None = None, *, detail: bool = False
 ) -> torch.Tensor:
     logits = torch.full((1, 1, CELLS, CELLS, CELLS), -30.0) if mask is None else mask
     embedding = _cells()
     if detail:
-        packed = pack_detail(_cells().movedim(1, -1))
-        embedding = torch.cat([torch.full((1, 1, 3, 3, 3), torch.nan), packed], dim=1)
+        packed = pack(_cells().movedim(1, -1))
+        embedding = torch.cat([torch.full((1, 1, 3, 3, 3), torch.nan), packed, _voxels()], dim=1)
     return prompt_features(embedding, torch.tensor([points]), logits, context_channels=1, patch_size=PATCH)[0]
 
 
@@ -74,7 +79,7 @@ def test_the_masks_shape_is_told_relative_to_the_click() -> None:
 
 @pytest.mark.parametrize(("context", "detail", "channels"), [(1, 0, 1), (7, 2, 2)])
 def test_as_many_features_as_are_announced(context: int, detail: int, channels: int) -> None:
-    embedding = torch.randn(2, context + 64 * detail, 3, 3, 3)
+    embedding = torch.randn(2, context + 64 * (detail + VOXELS if detail else 0), 3, 3, 3)
     found = prompt_features(
         embedding, torch.rand(2, 1, 3), torch.randn(2, 1, CELLS, CELLS, CELLS), context_channels=context, patch_size=24
     )

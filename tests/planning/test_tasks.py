@@ -49,8 +49,13 @@ def test_no_class_makes_no_task() -> None:
 
 
 def test_sides_forbid_mirroring() -> None:
-    assert training_settings(["kidney_left", "liver"], 4).mirror_axes == ()
-    assert training_settings(["spleen", "liver"], 4).mirror_axes == (0,)
+    assert training_settings(["kidney_left", "liver"], 4, has_detail=False).mirror_axes == ()
+    assert training_settings(["spleen", "liver"], 4, has_detail=False).mirror_axes == (0,)
+
+
+@pytest.mark.parametrize("has_detail", [True, False])
+def test_experts_look_a_second_time_where_there_is_detail_to_add_to(has_detail: bool) -> None:
+    assert training_settings(["spleen"], 4, has_detail=has_detail).second_look == has_detail
 
 
 @pytest.mark.parametrize(("targets", "views", "iterations"), [(3, 240, 300), (60, 600, 750), (500, 3000, 3750)])

@@ -36,7 +36,7 @@ def _empty(model: SamMed3D) -> Tensor:
 
 
 def test_structure_is_read_at_the_mask_cell_that_it_lies_in(model: SamMed3D) -> None:
-    from sammoe_pipeline.model.detailed_encoder import pack_detail
+    from sammoe_pipeline.model.detailed_encoder import VOXELS, pack
 
     coarse = torch.randint(0, 2, (1, *[model.mask_size] * 3), generator=torch.Generator().manual_seed(0))
     detail = torch.zeros(*coarse.shape, model.detail_channels)
@@ -46,7 +46,8 @@ def test_structure_is_read_at_the_mask_cell_that_it_lies_in(model: SamMed3D) -> 
     recognition = _silent(model)
     recognition.read.weight[1, 0] = recognition.read.weight[0, 1] = 1.0
     structures = coarse.repeat_interleave(2, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    embedding = torch.cat([context, pack_detail(detail)], dim=1)
+    voxels = torch.zeros(1, 64 * VOXELS, *context.shape[2:])
+    embedding = torch.cat([context, pack(detail), voxels], dim=1)
     assert _loss(recognition, embedding, structures) < 1e-6
     assert _loss(recognition, embedding, 1 - structures) > 1
 

@@ -1,0 +1,46 @@
+"""Decoders of experts: copies of the general one, which may have a second look."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .mask_decoder import MaskDecoder
+from .second_look import SecondLook
+
+if TYPE_CHECKING:
+    from .sam_med3d import SamMed3D
+
+_SECOND_LOOK = "second_look."
+
+
+def new_decoder(model: SamMed3D, *, second_look: bool) -> MaskDecoder:
+    """Returns a copy of the general decoder, on the same device, that answers as it does.
+
+    Args:
+        model: the foundation's network.
+        second_look: give it one; it adds nothing before it is trained.
+
+    Raises:
+        ValueError: the network's embedding has no detail to add to.
+    """
+    decoder = copy.deepcopy(model.mask_decoder)
+    if second_look:
+        if not model.detail_channels:
+            raise ValueError("a second look adds to the detail of the embedding, and this network's embedding has none")
+        with torch.device(next(decoder.parameters()).device):
+            decoder.second_look = SecondLook(
+                context_channels=model.context_channels, detail_channels=model.detail_channels
+            )
+    return decoder
+
+
+def decoder_with(model: SamMed3D, weights: Mapping[str, Tensor]) -> MaskDecoder:
+    """Returns a decoder with the weights of an expert, with a second look where these have one."""
+    decoder = new_decoder(model, second_look=any(name.startswith(_SECOND_LOOK) for name in weights))
+    decoder.load_state_dict(weights, strict=True)
+    return decoder

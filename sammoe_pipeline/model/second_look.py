@@ -1,0 +1,55 @@
+"""An expert's second look: what its task needs to see, read from the voxels of the window itself.
+
+The encoder is frozen, and was trained on other structures than an expert's: borders that it does not tell apart no
+decoder can draw. So an expert may add to the detail that the encoder gives it what a few convolutions of its own find
+in the same voxels. The encoder still runs once for everyone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .detailed_encoder import VOXELS
+from .layers import LocalMixing, PatchConv3d, PatchConvTranspose3d
+
+_WIDTH = 16
+
+
+class SecondLook(nn.Module):
+    """A small U of convolutions that adds to the detail of each mask cell, and nothing before it is trained.
+
+    Args:
+        context_channels: C, of the embedding's context.
+        detail_channels: D, of each mask cell's detail.
+    """
+
+    def __init__(self, *, context_channels: int, detail_channels: int) -> None:
+        super().__init__()
+        fine, middle = _WIDTH, 2 * _WIDTH
+        self.enter = nn.Linear(detail_channels + VOXELS, fine)
+        self.mix_fine = nn.Sequential(LocalMixing(fine), LocalMixing(fine))
+        self.to_middle = PatchConv3d(fine, middle, size=2)
+        self.from_context = PatchConvTranspose3d(context_channels, middle, size=2)
+        self.mix_middle = nn.Sequential(LocalMixing(middle), LocalMixing(middle))
+        self.from_middle = PatchConvTranspose3d(middle, fine, size=2)
+        self.mix_last = LocalMixing(fine)
+        self.leave = nn.Linear(fine, detail_channels)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, context: Tensor, detail: Tensor, voxels: Tensor) -> Tensor:
+        """Adds to the detail.
+
+        Args:
+            context: (B, C, g, g, g).
+            detail: (B, m, m, m, D) with m = 4 g.
+            voxels: (B, m, m, m, `VOXELS`), the normalised voxels of each mask cell.
+
+        Returns:
+            (B, m, m, m, D).
+        """
+        fine = self.mix_fine(self.enter(torch.cat([detail, voxels], dim=-1)))
+        middle = self.mix_middle(self.to_middle(fine) + self.from_context(context.movedim(1, -1)))
+        added: Tensor = self.leave(self.mix_last(fine + self.from_middle(middle)))
+        return detail + added
