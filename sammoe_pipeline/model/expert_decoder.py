@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 _SECOND_LOOK = "second_look."
 
 
-def new_decoder(model: SamMed3D, *, second_look: bool) -> MaskDecoder:
-    """Returns a copy of the general decoder, on the same device, that answers as it does.
+def new_decoder(model: SamMed3D, *, second_look: bool, start: Mapping[str, Tensor] | None = None) -> MaskDecoder:
+    """Returns a decoder to train, on the device of the model.
 
     Args:
         model: the foundation's network.
-        second_look: give it one; it adds nothing before it is trained.
+        second_look: give it one; unless it comes with the start, it adds nothing before it is trained.
+        start: weights of another expert to begin with, whose second look is left out where none is asked for; by
+            default those of the general decoder.
 
     Raises:
         ValueError: the network's embedding has no detail to add to.
@@ -36,6 +38,9 @@ def new_decoder(model: SamMed3D, *, second_look: bool) -> MaskDecoder:
             decoder.second_look = SecondLook(
                 context_channels=model.context_channels, detail_channels=model.detail_channels
             )
+    if start is not None:
+        state = decoder.state_dict()
+        decoder.load_state_dict(state | {name: value for name, value in start.items() if name in state})
     return decoder
 
 

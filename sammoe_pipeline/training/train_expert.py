@@ -230,10 +230,7 @@ def _cache(job: ExpertJob, channels: int) -> EmbeddingCache | None:
 
 
 def _first_decoder(job: ExpertJob, model: SamMed3D) -> MaskDecoder:
-    """Returns the decoder that finetuning starts from: the general one, another expert's, or one of random weights.
-
-    A second look that it does not bring with it begins by adding nothing; one that is not asked for is left out.
-    """
+    """Returns the decoder that finetuning starts from: the general one, another expert's, or one of random weights."""
     from safetensors.torch import load_file
 
     # A network that is trained whole learns to see without one, and has to remain a foundation.
@@ -246,15 +243,14 @@ def _first_decoder(job: ExpertJob, model: SamMed3D) -> MaskDecoder:
     torch.manual_seed(job.planned.plan.seed)
     if job.task.start_from == SCRATCH:
         model = build_sam_med3d(job.foundation.card.builder, model.patch_size).to(job.device)
-    decoder = new_decoder(model, second_look=second_look)
+    start = None
     if job.task.start_from not in (GENERAL, SCRATCH):
-        start = job.planned.start_of(job.task)
-        dataset, name = start.expert.split("/")
-        weights = job.places.expert_fold(dataset, name, start.fold) / EXPERT_WEIGHTS
-        check_hash(weights, start.sha256)
-        state = decoder.state_dict()
-        decoder.load_state_dict(state | {key: value for key, value in load_file(weights).items() if key in state})
-    return decoder.requires_grad_(True).train()
+        other = job.planned.start_of(job.task)
+        dataset, name = other.expert.split("/")
+        weights = job.places.expert_fold(dataset, name, other.fold) / EXPERT_WEIGHTS
+        check_hash(weights, other.sha256)
+        start = load_file(weights)
+    return new_decoder(model, second_look=second_look, start=start).requires_grad_(True).train()
 
 
 def _setup(job: ExpertJob, student: nn.Module) -> ExpertState:

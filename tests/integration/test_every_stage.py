@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sammoe_pipeline.artefacts import MixtureCard, Splits
+from sammoe_pipeline.artefacts import ExpertCard, MixtureCard, Splits
 from sammoe_pipeline.commands.evaluate import main as sammoe_evaluate
+from sammoe_pipeline.commands.experts import main as sammoe_experts
 from sammoe_pipeline.commands.predict import main as sammoe_predict
 from sammoe_pipeline.commands.train_expert import main as sammoe_train_expert
 from sammoe_pipeline.commands.train_gate import main as sammoe_train_gate
@@ -47,6 +48,21 @@ def test_gate_training_leaves_every_weight_as_it_was_and_seals_it(trained: Works
         for fold, sha256 in expert.sha256.items():
             weights = trained.results / DATASET / expert.task / f"fold_{fold}" / "expert.safetensors"
             assert hashlib.sha256(weights.read_bytes()).hexdigest() == sha256
+
+
+def test_experts_that_look_a_second_time_can_be_shared(trained: Workspace, tmp_path: Path) -> None:
+    cards = [ExpertCard.load(path) for path in trained.results.glob(f"{DATASET}/*/fold_*/expert.json")]
+    assert {card.second_look for card in cards} == {True}
+    package, foundation = tmp_path / "expert.zip", str(trained.foundation)
+    task = f"{DATASET}/{cards[0].task}"
+    ours, theirs = (
+        ["--foundation", foundation, "--results", str(root)] for root in (trained.root / "results", tmp_path)
+    )
+    assert sammoe_experts(["export", task, "-o", str(package), *ours]) == 0
+    assert sammoe_experts(["install", str(package), *theirs]) == 0
+    for path in tmp_path.rglob("expert.safetensors"):
+        assert path.read_bytes() == (trained.results / path.relative_to(tmp_path / trained.results.name)).read_bytes()
+    assert sammoe_experts(["verify", task, *theirs]) == 0
 
 
 def test_prediction_without_prompts_lies_on_the_grid_of_the_image(trained: Workspace, tmp_path: Path) -> None:

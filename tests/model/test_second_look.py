@@ -75,6 +75,23 @@ def test_weights_say_whether_there_is_one(model: SamMed3D, embedding: Tensor, lo
     assert decoder_with(model, model.mask_decoder.state_dict()).second_look is None
 
 
+def test_an_expert_may_start_from_one_with_or_without_it(
+    model: SamMed3D, embedding: Tensor, looking: MaskDecoder
+) -> None:
+    start = looking.state_dict()
+    assert (
+        new_decoder(model, second_look=False, start=start).state_dict().keys() == model.mask_decoder.state_dict().keys()
+    )
+    for second_look, like in ((True, looking), (False, model.mask_decoder)):
+        begun = new_decoder(model, second_look=second_look, start=start)
+        assert torch.equal(
+            model.decode(embedding, CLICK, LABEL, mask_decoder=begun),
+            model.decode(embedding, CLICK, LABEL, mask_decoder=like),
+        )
+    begun = new_decoder(model, second_look=True, start=model.mask_decoder.state_dict())
+    assert torch.equal(model.decode(embedding, CLICK, LABEL, mask_decoder=begun), model.decode(embedding, CLICK, LABEL))
+
+
 def test_several_experts_look_side_by_side(model: SamMed3D, embedding: Tensor, looking: MaskDecoder) -> None:
     plain = new_decoder(model, second_look=True)
     stack = DecoderStack([looking, plain])
