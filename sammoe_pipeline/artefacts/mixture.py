@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from sammoe_pipeline.artefacts.base import Artefact, Record
 from sammoe_pipeline.artefacts.configuration import Configuration
 from sammoe_pipeline.artefacts.origin import Provenance
@@ -119,6 +121,8 @@ class MixtureCard(Artefact):
     """Patients on whom it was measured what general tasks lose."""
     seconds: float
     """How long it took."""
+    seconds_by_step: dict[str, float] = Field(default_factory=dict)
+    """The same for describing clicks, fitting gates and calibrating thresholds; empty where packages were joined."""
     provenance: Provenance
     """What made it, with which versions."""
 

@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from sammoe_pipeline.run_stages import duration
+
     card = _join_packages(arguments) if arguments.from_packages else _fit_to_data(arguments)
     sys.stdout.write(
         f"Mixture '{card.name}': {len(card.experts)} experts; weights of the foundation and of every expert are the "
@@ -92,6 +94,9 @@ def _run(arguments: argparse.Namespace) -> None:
     )
     for dataset, threshold in card.thresholds.items():
         sys.stdout.write(f"Experts of {dataset} answer from a confidence of {threshold:g} on.\n")
+    if card.seconds_by_step:
+        took = ", ".join(f"{step} {duration(seconds)}" for step, seconds in card.seconds_by_step.items())
+        sys.stdout.write(f"It took {duration(card.seconds)}: {took}.\n")
     if card.general_loss is not None and card.calibration_patients:
         sys.stdout.write(_general_loss(card.general_loss, card.calibration_patients))
     mixture = "" if card.name == "default" else f" -m {card.name}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,6 +41,9 @@ from sammoe_pipeline.training.routing_set import write_routing_set
 from sammoe_pipeline.training.thresholds import TOP_K, Trial, calibration_curve, choose_thresholds, general_loss
 
 logger = logging.getLogger(__name__)
+
+STEPS = ("describing", "fitting", "calibrating")
+"""What joining experts takes its time for: clicks that the gates read, gates, and trial answers."""
 
 
 def train_gate(
@@ -109,19 +113,22 @@ def train_gate(
         provenance=provenance(seed=seed, device=device, threads=torch.get_num_threads()),
     )
     training = [[one.planned.fold(fold % one.planned.num_folds).train for fold in wanted] for one in members]
-    clicks = _described(card, members, model, foundation, seed, device) if experts else []
+    seconds = dict.fromkeys(STEPS, 0.0)
+    with _timed(seconds, "describing"):
+        clicks = _described(card, members, model, foundation, seed, device) if experts else []
     routing_sets = [
         write_routing_set(places.routing_set(name, entry.dataset), entry, of, cases)
         for entry, of, cases in zip(card.datasets, clicks, training, strict=bool(experts))
     ]
     card = card.model_copy(update={"datasets": tuple(routing_sets) or card.datasets})
     for place, fold in enumerate(wanted if experts else ()):
-        gate = new_gate(foundation, model, card.datasets, experts)
-        taught = [of.of(cases[place]) for of, cases in zip(clicks, training, strict=True)]
-        fit_gate(gate, taught, seed=seed).to(device)
-        gate_hashes[str(fold)] = write_gate(gate, places.gate_fold(name, fold) / GATE_WEIGHTS)
-        mixture = _assemble(card, fold, gate, model, foundation, places)
-        trials += try_out(members, fold, mixture, seed)
+        with _timed(seconds, "fitting"):
+            gate = new_gate(foundation, model, card.datasets, experts)
+            taught = [of.of(cases[place]) for of, cases in zip(clicks, training, strict=True)]
+            fit_gate(gate, taught, seed=seed).to(device)
+            gate_hashes[str(fold)] = write_gate(gate, places.gate_fold(name, fold) / GATE_WEIGHTS)
+        with _timed(seconds, "calibrating"):
+            trials += try_out(members, fold, _assemble(card, fold, gate, model, foundation, places), seed)
     points = calibration_curve(trials) if experts else []
     thresholds = choose_thresholds(trials, points, max_general_loss) if experts else {}
     if weight_hashes(experts, foundation, places) != sealed:
@@ -137,12 +144,21 @@ def train_gate(
             "calibration": tuple(points),
             "calibration_patients": len({trial.patient for trial in trials if trial.general_task}),
             "seconds": time.monotonic() - began,
+            "seconds_by_step": seconds,
         }
     )
     if points:
         write_bytes(places.mixture(name) / CALIBRATION_PNG, picture(threshold_curve(points, thresholds), kind="png"))
     finished.save(places.mixture(name) / MIXTURE_JSON)
     return finished
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Adds to a step what is done within."""
+    began = time.monotonic()
+    yield
+    seconds[step] += time.monotonic() - began
 
 
 def _described(

@@ -18,7 +18,7 @@ from sammoe_pipeline.training import train_gate as module
 from sammoe_pipeline.training.gate_prompts import Member, prompts_in
 from sammoe_pipeline.training.mixture_members import finished_datasets, output_labels
 from sammoe_pipeline.training.thresholds import THRESHOLDS, Trial
-from sammoe_pipeline.training.train_gate import train_gate
+from sammoe_pipeline.training.train_gate import STEPS, train_gate
 from tests.conftest import MakeWorkspace, Workspace
 
 
@@ -107,6 +107,12 @@ def test_card_seals_experts_locators_and_gates_of_every_fold(joined: Workspace, 
     assert set(dataset.locator_sha256) == {"0", "1"} and dataset.thresholds.keys() == {"near", "far"}
     assert {expert.threshold for expert in card.experts} <= set(THRESHOLDS)
     assert len(card.calibration) == len(THRESHOLDS) and card.general_loss is not None
+
+
+def test_the_card_tells_what_took_the_time(card: MixtureCard) -> None:
+    assert tuple(card.seconds_by_step) == STEPS
+    assert all(seconds > 0 for seconds in card.seconds_by_step.values())
+    assert sum(card.seconds_by_step.values()) <= card.seconds
 
 
 def test_calibration_curve_is_drawn(joined: Workspace, card: MixtureCard) -> None:
