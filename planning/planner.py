@@ -150,7 +150,7 @@ def make_plan(
             *(memory.remark_on(one) for name, one in proposed.items() if name not in candidates),
         ),
         locator_configuration=choose_locator_configuration(configurations, fingerprint, cell_voxels),
-        locator_budget=locator_budget(len(splits.folds[0].train)),
+        locator_budget=locator_budget(len(splits.folds[0].train), len(raw.labels)),
         training=training_settings(raw.labels, batch_size, has_detail=has_detail(foundation.card.builder)),
         memory_target_gb=memory.target_gb,
         memory_gb={name: memory.needed_gb(one.patch_size, batch_size) for name, one in configurations.items()},

@@ -15,6 +15,9 @@ SCALE_RATIO = 3
 """Classes of one task differ in thickness by at most this factor."""
 VIEWS_PER_TARGET = 10
 LOCATOR_VIEWS_PER_CASE = 20
+LOCATOR_VIEWS_PER_CLASS = 24
+"""On the mouse brain, 37 classes and 12 cases, three times the views of its cases alone took the locator's clicks that hit
+their class from 76 to 84 %."""
 FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 240, 320, 3000
 ITERATIONS_PER_VIEW = 1.25
 """With four views a step, each view is seen five times."""
@@ -97,13 +100,14 @@ def task_budget(targets: int) -> Budget:
     return _budget(VIEWS_PER_TARGET * targets, FEWEST_VIEWS)
 
 
-def locator_budget(cases: int) -> Budget:
+def locator_budget(cases: int, classes: int) -> Budget:
     """Sets how long a locator trains, which learns all classes of a window at once.
 
     Args:
         cases: of one fold's `train`.
+        classes: that it looks for.
     """
-    return _budget(LOCATOR_VIEWS_PER_CASE * cases, FEWEST_LOCATOR_VIEWS)
+    return _budget(max(LOCATOR_VIEWS_PER_CASE * cases, LOCATOR_VIEWS_PER_CLASS * classes), FEWEST_LOCATOR_VIEWS)
 
 
 def _budget(wanted: int, fewest: int) -> Budget:
