@@ -16,8 +16,8 @@ SCALE_RATIO = 3
 VIEWS_PER_TARGET = 10
 LOCATOR_VIEWS_PER_CASE = 20
 LOCATOR_VIEWS_PER_CLASS = 24
-"""On the mouse brain, 37 classes and 12 cases, three times the views of its cases alone took the locator's clicks that hit
-their class from 76 to 84 %."""
+"""On the mouse brain, 37 classes and 12 cases, three times the views of its cases alone took the locator's clicks that
+hit their class from 76 to 84 %."""
 FEWEST_VIEWS, FEWEST_LOCATOR_VIEWS, MOST_VIEWS = 240, 320, 3000
 ITERATIONS_PER_VIEW = 1.25
 """With four views a step, each view is seen five times."""
