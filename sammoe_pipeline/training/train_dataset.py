@@ -22,7 +22,8 @@ from sammoe_pipeline.paths import (
 )
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training.data_parallel import ALONE, Team
-from sammoe_pipeline.training.train_expert import ExpertJob, Unfrozen, train_expert
+from sammoe_pipeline.training.expert_job import ExpertJob, Unfrozen
+from sammoe_pipeline.training.train_expert import train_expert
 from sammoe_pipeline.training.train_locator import train_locator
 
 logger = logging.getLogger(__name__)

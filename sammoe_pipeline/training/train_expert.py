@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sammoe_pipeline.artefacts import ExpertCard, Task, provenance, sha256_of
+from sammoe_pipeline.artefacts import ExpertCard, provenance, sha256_of
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import TrainingError, UsageError
-from sammoe_pipeline.foundations import Foundation, check_hash
-from sammoe_pipeline.inference.routing import GENERAL
-from sammoe_pipeline.model import MaskDecoder, SamMed3D, at_patch_size, build_sam_med3d, new_decoder
+from sammoe_pipeline.model import SamMed3D, at_patch_size
 from sammoe_pipeline.paths import (
     CHECKPOINT,
     EXAMPLES_PNG,
     EXPERT_JSON,
-    EXPERT_WEIGHTS,
-    FOUNDATION_WEIGHTS,
-    Results,
 )
-from sammoe_pipeline.planned_dataset import SCRATCH, PlannedDataset
-from sammoe_pipeline.training.data_parallel import ALONE, Team
 from sammoe_pipeline.training.embedded_views import EmbeddedView, embed_training_views, embed_views
 from sammoe_pipeline.training.embedding_cache import EmbeddingCache
+from sammoe_pipeline.training.expert_job import ExpertJob
 from sammoe_pipeline.training.expert_lesson import Lesson, Rounds
 from sammoe_pipeline.training.expert_scores import CLICKS, ByClicks, dice_by_clicks, draw_examples
 from sammoe_pipeline.training.expert_state import ExpertState
+from sammoe_pipeline.training.first_decoder import first_decoder
 from sammoe_pipeline.training.optimisation import autocast, learning_rate_at, make_optimiser, rate_after_extension
 from sammoe_pipeline.training.peak_memory import peak_memory_mb
 from sammoe_pipeline.training.pupil import Pupil
@@ -44,65 +36,12 @@ from sammoe_pipeline.training.watching import TrainingLog
 
 logger = logging.getLogger(__name__)
 
-Unfrozen = Literal["nothing", "neck", "all"]
-
 _CHECKS = 10
 _PATIENCE = 5
 """Training ends early after so many checks without a better one."""
 _CALIBRATION_VIEWS = 64
 _CORRECTED = 4
 """While it trains, one view in so many is answered with more than one click."""
-
-
-@dataclass(frozen=True)
-class ExpertJob:
-    """One expert to be trained, and how.
-
-    Attributes:
-        planned: the dataset and its plan.
-        task: which classes, in which configuration.
-        fold: which fold.
-        foundation: what is finetuned; its own weights are not changed.
-        places: where experts lie.
-        device: "cuda" or "cpu".
-        cache_bytes: that embeddings of views may take on disk; 0 keeps none.
-        must_continue: go on from a checkpoint where there is one, with another budget too, rather than start again.
-        unfrozen: part of the image encoder that is trained too. What comes of it is no expert of a mixture.
-        team: the processes that train it together.
-    """
-
-    planned: PlannedDataset
-    task: Task
-    fold: int
-    foundation: Foundation
-    places: Results
-    device: str
-    cache_bytes: float = 0.0
-    must_continue: bool = False
-    unfrozen: Unfrozen = "nothing"
-    team: Team = ALONE
-
-    @property
-    def folder(self) -> Path:
-        """Where it is written."""
-        if self.unfrozen == "nothing":
-            return self.places.expert_fold(self.planned.name, self.task.name, self.fold)
-        return self.places.unfrozen_fold(self.planned.name, self.task.name, self.unfrozen, self.fold)
-
-    @property
-    def weights(self) -> Path:
-        """The file of its weights: a decoder, or a whole network where the encoder was trained too."""
-        return self.folder / (EXPERT_WEIGHTS if self.unfrozen == "nothing" else FOUNDATION_WEIGHTS)
-
-    @property
-    def iterations(self) -> int:
-        """Optimiser steps that are planned."""
-        return self.task.budget.iterations
-
-    @property
-    def seed(self) -> tuple[int, int, int]:
-        """Begins every seed of its training."""
-        return self.planned.plan.seed, self.fold, zlib.crc32(self.task.name.encode())
 
 
 @dataclass(frozen=True)
@@ -140,7 +79,7 @@ def train_expert(job: ExpertJob) -> ExpertCard | None:
     """
     model = _network(job)
     general = Pupil(model, None) if job.unfrozen == "nothing" else Pupil(_network(job), None, encodes=True)
-    decoder = _first_decoder(job, model)
+    decoder = first_decoder(job, model)
     state = _setup(job, unfreeze(model, decoder, job.unfrozen))
     pupil = Pupil(model, decoder, encodes=general.encodes)
     lesson = _lesson(job, pupil)
@@ -227,30 +166,6 @@ def _cache(job: ExpertJob, channels: int) -> EmbeddingCache | None:
         "bfloat16": rounded,
     }
     return EmbeddingCache(job.planned.paths.embeddings, recipe, limit=job.cache_bytes)
-
-
-def _first_decoder(job: ExpertJob, model: SamMed3D) -> MaskDecoder:
-    """Returns the decoder that finetuning starts from: the general one, another expert's, or one of random weights."""
-    from safetensors.torch import load_file
-
-    # A network that is trained whole learns to see without one, and has to remain a foundation.
-    second_look = job.planned.plan.training.second_look and job.unfrozen == "nothing"
-    if second_look and not model.detail_channels:
-        raise TrainingError(
-            f"{job.planned.paths.plan}: training.second_look is true, but foundation '{job.foundation.card.name}' has "
-            f"no detail for it to add to. Set it to false."
-        )
-    torch.manual_seed(job.planned.plan.seed)
-    if job.task.start_from == SCRATCH:
-        model = build_sam_med3d(job.foundation.card.builder, model.patch_size).to(job.device)
-    start = None
-    if job.task.start_from not in (GENERAL, SCRATCH):
-        other = job.planned.start_of(job.task)
-        dataset, name = other.expert.split("/")
-        weights = job.places.expert_fold(dataset, name, other.fold) / EXPERT_WEIGHTS
-        check_hash(weights, other.sha256)
-        start = load_file(weights)
-    return new_decoder(model, second_look=second_look, start=start).requires_grad_(True).train()
 
 
 def _setup(job: ExpertJob, student: nn.Module) -> ExpertState:
@@ -398,7 +313,7 @@ def _finish(job: ExpertJob, state: ExpertState, pupil: Pupil, examination: _Exam
         calibration_by_clicks={str(number): by_class for number, by_class in dice.items()},
         general_calibration_by_clicks={str(number): by_class for number, by_class in general.items()},
         unfrozen=job.unfrozen,
-        second_look=any(name.startswith("second_look.") for name in weights),
+        second_look=pupil.decoder is not None and pupil.decoder.second_look is not None,
         stopped_early=state.iteration < state.budget,
         memory_mb=round(peak_memory_mb(job.device), 1),
         seconds=state.seconds,

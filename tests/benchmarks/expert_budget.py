@@ -22,7 +22,8 @@ from sammoe_pipeline.artefacts import Budget
 from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.paths import Results, find_folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
-from sammoe_pipeline.training.train_expert import ExpertJob, train_expert
+from sammoe_pipeline.training.expert_job import ExpertJob
+from sammoe_pipeline.training.train_expert import train_expert
 
 
 def main() -> None:

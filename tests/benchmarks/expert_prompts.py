@@ -32,11 +32,12 @@ from sammoe_pipeline.paths import Results, find_folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training.coarse_prompts import coarse_mask, loose_box
 from sammoe_pipeline.training.embedded_views import EmbeddedView, embed_training_views, embed_views
+from sammoe_pipeline.training.expert_job import ExpertJob
 from sammoe_pipeline.training.expert_scores import dice, dice_by_clicks
 from sammoe_pipeline.training.interaction import click_tensors
 from sammoe_pipeline.training.pupil import Pupil
 from sammoe_pipeline.training.task_views import TaskViews
-from sammoe_pipeline.training.train_expert import ExpertJob, train_expert
+from sammoe_pipeline.training.train_expert import train_expert
 from tests.benchmarks.plan_changes import with_training
 
 LESSONS: dict[str, dict[str, float]] = {

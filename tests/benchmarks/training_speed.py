@@ -40,6 +40,7 @@ from sammoe_pipeline.paths import Results, find_folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training.data_parallel import ALONE
 from sammoe_pipeline.training.embedded_views import embed_views
+from sammoe_pipeline.training.expert_job import ExpertJob
 from sammoe_pipeline.training.expert_lesson import Lesson, Rounds
 from sammoe_pipeline.training.expert_scores import dice_by_clicks
 from sammoe_pipeline.training.losses import MaskLoss
@@ -47,7 +48,7 @@ from sammoe_pipeline.training.optimisation import learning_rate_at, make_optimis
 from sammoe_pipeline.training.peak_memory import peak_memory_mb
 from sammoe_pipeline.training.pupil import Pupil
 from sammoe_pipeline.training.task_views import TaskViews, View
-from sammoe_pipeline.training.train_expert import ExpertJob, train_expert
+from sammoe_pipeline.training.train_expert import train_expert
 
 PUBLIC_ROUNDS = 11
 _FULL_PATCH = 128

@@ -20,7 +20,8 @@ from sammoe_pipeline.model import BUILDERS
 from sammoe_pipeline.paths import Results
 from sammoe_pipeline.training import embedded_views, expert_lesson, expert_scores
 from sammoe_pipeline.training.data_parallel import ALONE, Team, team
-from sammoe_pipeline.training.train_expert import ExpertJob, train_expert
+from sammoe_pipeline.training.expert_job import ExpertJob
+from sammoe_pipeline.training.train_expert import train_expert
 from tests.conftest import Workspace, build_nano
 
 

@@ -26,9 +26,10 @@ from sammoe_pipeline.paths import (
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training import train_expert as module
 from sammoe_pipeline.training.checkpoint import load_checkpoint
+from sammoe_pipeline.training.expert_job import ExpertJob
 from sammoe_pipeline.training.expert_lesson import Lesson
 from sammoe_pipeline.training.expert_scores import CLICKS, ByClicks
-from sammoe_pipeline.training.train_expert import ExpertJob, train_expert
+from sammoe_pipeline.training.train_expert import train_expert
 from tests.conftest import MakeWorkspace, Workspace
 
 
