@@ -30,6 +30,8 @@ class LocatorCard(Artefact):
     """By class: peak probability below which the class is taken to be absent, from the calibration cases."""
     calibration_hits: dict[str, float]
     """By class: share of the calibration cases with the class in which the locator's click falls into it."""
+    second_look: bool = False
+    """Whether it adds to the detail of the embedding what it finds in the voxels itself."""
     longest_mm: float
     """Longest side of the images that it learnt from, in millimetres."""
     iterations: int

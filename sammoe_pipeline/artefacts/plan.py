@@ -100,8 +100,8 @@ class Training(Record):
     box_prompts: float = Field(ge=0, le=1, default=0.0)
     """Share of an expert's prompts that begin with a box around the target. What is left begins with a click alone."""
     second_look: bool = False
-    """Whether experts add to the detail of the embedding what convolutions of their own find in the window's voxels.
-    Only where the foundation's embedding has detail."""
+    """Whether experts and the locator add to the detail of the embedding what convolutions of their own find in the
+    window's voxels. Only where the foundation's embedding has detail."""
 
 
 class Plan(Artefact):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, deep_voxels
 from sammoe_pipeline.extents import Extents
+from sammoe_pipeline.foundations import check_hash
 from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.zoomed import Zoomed
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.locator import Locator
+from sammoe_pipeline.model.second_look import looks_again
 
 _CLEARLY_INSIDE = 0.5
 _SIZABLE = 0.2
@@ -37,9 +40,29 @@ class Sighting:
     peak: float
 
 
-def new_locator(model: SamMed3D, num_classes: int) -> Locator:
+def new_locator(model: SamMed3D, num_classes: int, *, second_look: bool) -> Locator:
     """Builds a locator for a network's embeddings, with random weights."""
-    return Locator(channels=model.context_channels, num_classes=num_classes, detail_channels=model.detail_channels)
+    return Locator(
+        channels=model.context_channels,
+        num_classes=num_classes,
+        detail_channels=model.detail_channels,
+        second_look=second_look,
+    )
+
+
+def load_locator(model: SamMed3D, num_classes: int, path: Path, sha256: str) -> Locator:
+    """Returns a frozen locator, on the device of the model.
+
+    Raises:
+        ArtefactError: the file is missing or was changed.
+    """
+    from safetensors.torch import load_file
+
+    check_hash(path, sha256)
+    weights = load_file(path)
+    locator = new_locator(model, num_classes, second_look=looks_again(weights))
+    locator.load_state_dict(weights, strict=True)
+    return locator.to(next(model.parameters()).device).eval().requires_grad_(False)
 
 
 def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tensor:

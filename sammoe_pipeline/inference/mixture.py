@@ -22,7 +22,7 @@ from sammoe_pipeline.foundations import Foundation, check_hash, find_foundation
 from sammoe_pipeline.geometry import Bounds
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.inference.locate import new_locator
+from sammoe_pipeline.inference.locate import load_locator
 from sammoe_pipeline.inference.prompt_description import describe, gate_configurations, new_gate
 from sammoe_pipeline.inference.routing import GENERAL, LEAST_CONFIDENCE, Routing, expert_key, select
 from sammoe_pipeline.inference.segment import Answer, blend
@@ -129,8 +129,9 @@ class Mixture:
         for member in card.datasets:
             classes = len(member.configurations)
             mixture.locators[member.dataset] = [
-                _load(
-                    new_locator(mixture.model, classes).to(device),
+                load_locator(
+                    mixture.model,
+                    classes,
                     places.locator_fold(member.dataset, member.locator_fold[str(fold)]) / LOCATOR_WEIGHTS,
                     member.locator_sha256[str(fold)],
                 )

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from .mask_decoder import MaskDecoder
-from .second_look import SecondLook
+from .second_look import SecondLook, looks_again
 
 if TYPE_CHECKING:
     from .sam_med3d import SamMed3D
-
-_SECOND_LOOK = "second_look."
 
 
 def new_decoder(model: SamMed3D, *, second_look: bool, start: Mapping[str, Tensor] | None = None) -> MaskDecoder:
@@ -46,6 +44,6 @@ def new_decoder(model: SamMed3D, *, second_look: bool, start: Mapping[str, Tenso
 
 def decoder_with(model: SamMed3D, weights: Mapping[str, Tensor]) -> MaskDecoder:
     """Returns a decoder with the weights of an expert, with a second look where these have one."""
-    decoder = new_decoder(model, second_look=any(name.startswith(_SECOND_LOOK) for name in weights))
+    decoder = new_decoder(model, second_look=looks_again(weights))
     decoder.load_state_dict(weights, strict=True)
     return decoder

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .detailed_encoder import detail_of
+from .detailed_encoder import detail_of, voxels_of
 from .layers import LocalMixing, PatchConvTranspose3d
+from .second_look import SecondLook
 
 PLACES = 6
 """Numbers that say where a cell lies: between the borders of the image, and between those of the body in it."""
@@ -27,6 +28,7 @@ class Locator(nn.Module):
         channels: C, of the embedding's context.
         detail_channels: D, of each mask cell's detail in the embedding; 0 where it has none.
         num_classes: K.
+        second_look: add to the detail what convolutions of its own find in the voxels; only where there is detail.
         widths: channels after the projection and after each of the two upsamplings.
     """
 
@@ -36,6 +38,7 @@ class Locator(nn.Module):
         channels: int,
         num_classes: int,
         detail_channels: int = 0,
+        second_look: bool = False,
         widths: tuple[int, int, int] = (64, 32, 32),
     ) -> None:
         super().__init__()
@@ -48,6 +51,9 @@ class Locator(nn.Module):
         self.upsample1 = PatchConvTranspose3d(first, second, size=2)
         self.upsample2 = PatchConvTranspose3d(second, third, size=2)
         self.detail = nn.Linear(detail_channels, third) if detail_channels else None
+        self.second_look = (
+            SecondLook(context_channels=channels, detail_channels=detail_channels) if second_look else None
+        )
         self.mix = LocalMixing(third)
         self.activation = nn.GELU()
         self.classify = nn.Linear(third, num_classes)
@@ -64,13 +70,17 @@ class Locator(nn.Module):
         Returns:
             Logits (B, K, m, m, m) with m = 4 g, one independent map a class.
         """
-        x = self.project(embedding[:, : self.channels].permute(0, 2, 3, 4, 1))
+        context = embedding[:, : self.channels]
+        x = self.project(context.permute(0, 2, 3, 4, 1))
         coarse, fine = self.place(_waves(places)).split([x.shape[-1], self.classify.in_features], dim=-1)
         x = self.activation(x + coarse)
         x = self.activation(self.upsample1(x))
         x = self.upsample2(x)
         if self.detail is not None:
-            x = x + self.detail(detail_of(embedding, self.channels))
+            detail = detail_of(embedding, self.channels)
+            if self.second_look is not None:
+                detail = self.second_look(context, detail, voxels_of(embedding))
+            x = x + self.detail(detail)
         x = x + F.interpolate(fine.movedim(-1, 1), size=x.shape[1:4], mode="trilinear", align_corners=False).movedim(
             1, -1
         )

@@ -1,11 +1,13 @@
-"""An expert's second look: what its task needs to see, read from the voxels of the window itself.
+"""A second look: what an expert's task, or a locator's dataset, needs to see, read from the window's voxels themselves.
 
-The encoder is frozen, and was trained on other structures than an expert's: borders that it does not tell apart no
-decoder can draw. So an expert may add to the detail that the encoder gives it what a few convolutions of its own find
-in the same voxels. The encoder still runs once for everyone.
+The encoder is frozen, and was trained on other structures: borders that it does not tell apart no decoder can draw, and
+what it takes for the same no locator can name. So both may add to the detail that the encoder gives them what a few
+convolutions of their own find in the same voxels. The encoder still runs once for everyone.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -53,3 +55,8 @@ class SecondLook(nn.Module):
         middle = self.mix_middle(self.to_middle(fine) + self.from_context(context.movedim(1, -1)))
         added: Tensor = self.leave(self.mix_last(fine + self.from_middle(middle)))
         return detail + added
+
+
+def looks_again(names: Iterable[str]) -> bool:
+    """Tells by the names of its weights whether an expert or a locator has a second look."""
+    return any(name.startswith("second_look.") for name in names)

@@ -115,7 +115,7 @@ class Shapes:
             if path.name in CARD_BESIDE:
                 card = self._cards[str(path.with_name(CARD_BESIDE[path.name]))]
                 assert isinstance(card, LocatorCard)
-                return new_locator(self._network, len(card.classes)).state_dict()
+                return new_locator(self._network, len(card.classes), second_look=card.second_look).state_dict()
             depth = 2 if path.name == ROUTING_SET else 1
             mixture = self._cards[str(path.parents[depth] / MIXTURE_JSON)]
             assert isinstance(mixture, MixtureCard)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from sammoe_pipeline.errors import TrainingError
 from sammoe_pipeline.foundations import check_hash
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.model import MaskDecoder, SamMed3D, build_sam_med3d, new_decoder
@@ -21,18 +20,12 @@ def first_decoder(job: ExpertJob, model: SamMed3D) -> MaskDecoder:
         model: the foundation's network, frozen.
 
     Raises:
-        TrainingError: the plan wants a second look, and the embedding has no detail to add to.
         ArtefactError: the expert to start from is not there any more, or was trained again.
     """
     from safetensors.torch import load_file
 
     # A network that is trained whole learns to see without one, and has to remain a foundation.
     second_look = job.planned.plan.training.second_look and job.unfrozen == "nothing"
-    if second_look and not model.detail_channels:
-        raise TrainingError(
-            f"{job.planned.paths.plan}: training.second_look is true, but foundation '{job.foundation.card.name}' has "
-            f"no detail for it to add to. Set it to false."
-        )
     torch.manual_seed(job.planned.plan.seed)
     if job.task.start_from == SCRATCH:
         model = build_sam_med3d(job.foundation.card.builder, model.patch_size).to(job.device)

@@ -12,6 +12,7 @@ import torch
 from sammoe_pipeline.artefacts import ExpertCard, LocatorCard
 from sammoe_pipeline.errors import SammoeError, UsageError
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.model import has_detail
 from sammoe_pipeline.parallel import run_jobs, worker_place
 from sammoe_pipeline.paths import (
     CHECKPOINT,
@@ -61,7 +62,7 @@ def train_dataset(
         team: the processes that train each expert together, one expert after another.
 
     Raises:
-        UsageError: unknown fold or task, or nothing to continue.
+        UsageError: unknown fold or task, nothing to continue, or a second look where there is no detail to add to.
         TrainingError: a training failed.
     """
     places = Results(root=results, foundation=foundation.card.name)
@@ -69,6 +70,11 @@ def train_dataset(
     chosen = planned.plan.tasks if tasks is None else tuple(planned.task(name) for name in tasks)
     for fold in wanted:
         planned.fold(fold)
+    if planned.plan.training.second_look and not has_detail(foundation.card.builder):
+        raise UsageError(
+            f"{planned.paths.plan}: training.second_look is true, but foundation '{foundation.card.name}' has no "
+            f"detail for it to add to. Set it to false."
+        )
     if not chosen:
         logger.info("%s: the general expert is good enough for every class; only the locator is fitted", planned.name)
     missing: list[ExpertJob | _Locator] = []

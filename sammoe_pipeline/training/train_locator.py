@@ -153,7 +153,7 @@ def _fit(
 
     iterations, batch_size = planned.plan.locator_budget.iterations, planned.plan.training.batch_size
     torch.manual_seed(planned.plan.seed)
-    locator = new_locator(model, num_classes).to(device)
+    locator = new_locator(model, num_classes, second_look=planned.plan.training.second_look).to(device)
     optimiser = make_optimiser(locator, _LEARNING_RATE)
     for iteration in (bar := tqdm(range(iterations), desc=f"Training locator of {planned.name}")):
         rng = np.random.default_rng([*seed, iteration])
@@ -234,6 +234,7 @@ def _finish(
         sha256=sha256_of(folder / LOCATOR_WEIGHTS),
         thresholds=thresholds,
         calibration_hits=hits,
+        second_look=locator.second_look is not None,
         longest_mm=_longest_mm(planned, fold, configuration),
         iterations=planned.plan.locator_budget.iterations,
         seconds=time.monotonic() - began,

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from sammoe_pipeline.artefacts import ExpertCard, FoundationCard, LocatorCard
 from sammoe_pipeline.clicks import Click, next_click
@@ -31,7 +30,7 @@ from sammoe_pipeline.evaluation.bootstrap import estimate_mean
 from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.inference.locate import new_locator, probability_maps, sight
+from sammoe_pipeline.inference.locate import load_locator, probability_maps, sight
 from sammoe_pipeline.inference.mixture import load_expert
 from sammoe_pipeline.inference.wanted import MUCH_LARGER
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
@@ -249,9 +248,8 @@ class _Fold:
     def _find_locator(self) -> tuple[Locator, dict[str, float], float]:
         folder = self._places.locator_fold(self._planned.name, self._number)
         card = LocatorCard.load(folder / LOCATOR_JSON)
-        locator = new_locator(self._model, len(card.classes))
-        locator.load_state_dict(load_file(folder / LOCATOR_WEIGHTS))
-        return locator.to(self._device).eval(), card.thresholds, card.longest_mm
+        locator = load_locator(self._model, len(card.classes), folder / LOCATOR_WEIGHTS, card.sha256)
+        return locator, card.thresholds, card.longest_mm
 
 
 def _table(of: dict[tuple[str, str], float]) -> NDArray[np.float64]:

@@ -105,6 +105,18 @@ def test_locator_reads_the_detail_of_each_mask_cell(embedding: torch.Tensor, oth
     assert (changed - torch.tensor([9, 2, 6])).abs().max() == 1
 
 
+def test_locator_that_looks_again_sees_the_voxels(embedding: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    locator = Locator(channels=CONTEXT, num_classes=2, detail_channels=DETAIL, second_look=True, widths=(8, 6, 4))
+    places = torch.zeros(1, *embedding.shape[2:], PLACES)
+    changed = embedding.clone()
+    changed[:, -64 * VOXELS :, 1, 0, 2] += 1.0
+    assert torch.equal(locator(embedding, places), locator(changed, places)), "it adds nothing before it is trained"
+    assert locator.second_look is not None
+    torch.nn.init.normal_(locator.second_look.leave.weight)
+    assert not torch.equal(locator(embedding, places), locator(changed, places))
+
+
 def test_cells_are_compared_with_the_nearest_click_of_each_kind() -> None:
     detail = torch.zeros(1, 12, 12, 12, DETAIL)
     detail[0, 2], detail[0, 7] = 1.0, 3.0

@@ -84,6 +84,17 @@ def test_unknown_choice_is_an_error_before_anything_is_trained(
     assert started == []
 
 
+def test_a_second_look_without_detail_to_add_to_is_an_error(
+    workspace: Workspace, started: Started, tmp_path: Path
+) -> None:
+    plan = workspace.planned.plan
+    training = plan.training.model_copy(update={"second_look": True})
+    planned = replace(workspace.planned, plan=plan.model_copy(update={"training": training}))
+    with pytest.raises(UsageError, match=r"training\.second_look is true, but foundation 'nano' has no detail"):
+        _train(workspace, tmp_path, planned=planned)
+    assert not started
+
+
 def test_what_is_finished_is_left_alone(trained: Workspace, started: Started) -> None:
     _train(trained, trained.folders.results)
     assert started == []

@@ -223,12 +223,6 @@ def test_finetuning_goes_on_from_another_datasets_expert(workspace: Workspace, e
         _train(workspace, tmp_path, planned)
 
 
-def test_a_second_look_without_detail_to_add_to_is_an_error(workspace: Workspace, tmp_path: Path) -> None:
-    planned = _with(workspace.planned, iterations=1, second_look=True)
-    with pytest.raises(TrainingError, match=r"training\.second_look is true, but foundation 'nano' has no detail"):
-        _train(workspace, tmp_path, planned)
-
-
 def test_a_start_that_the_plan_does_not_list_is_an_error(workspace: Workspace, expert: Path, tmp_path: Path) -> None:
     planned = _starting_from(workspace.planned, ExpertCard.load(expert / EXPERT_JSON))
     alone = replace(planned, plan=planned.plan.model_copy(update={"candidate_experts": ()}))
