@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from sammoe_pipeline.artefacts import Budget, Task, Training
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.foundations import Foundation, find_foundation
-from sammoe_pipeline.model import MaskDecoder, SamMed3D, build_sam_med3d, decoder_with
+from sammoe_pipeline.model import MaskDecoder, SamMed3D, Seen, build_sam_med3d, decoder_with, new_decoder
 from sammoe_pipeline.paths import Results, find_folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.training.data_parallel import ALONE
@@ -112,7 +112,7 @@ def small(planned: PlannedDataset, task: Task, fold: int, foundation: Foundation
         )
 
     began = time.perf_counter()
-    public = copy.deepcopy(model.mask_decoder).requires_grad_(True).train()
+    public = new_decoder(model, second_look=planned.plan.training.second_look).requires_grad_(True).train()
     _public_loop(model, public, views(changed.fold(fold).train, 1), changed.plan.training, updates)
     public_seconds = time.perf_counter() - began
     plain = views(changed.fold(fold).calibration, 2).plain_views(per_target=2, limit=10_000)
@@ -141,8 +141,9 @@ def _public_loop(model: SamMed3D, decoder: MaskDecoder, views: TaskViews, settin
         batch = [views.training_view(update * settings.batch_size + index) for index in range(settings.batch_size)]
         with torch.no_grad():
             embedding = model.encode(torch.stack([view.image for view in batch])[:, None])
+        seen = decoder.see(embedding)
 
-        def decode(points: Tensor, labels: Tensor, previous: Tensor | None, of: Tensor = embedding) -> Tensor:
+        def decode(points: Tensor, labels: Tensor, previous: Tensor | None, of: Seen = seen) -> Tensor:
             return model.decode(of, points, labels, previous, mask_decoder=decoder)
 
         _step(decode, _targets(batch), loss_of, optimiser, list(decoder.parameters()))
