@@ -22,6 +22,7 @@ from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.recent import Recent
 from sammoe_pipeline.inference.routing import Routing
 from sammoe_pipeline.inference.segment import Answer
 from sammoe_pipeline.raw_case import RawLabelledCase
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 AUTOMATIC = 0
 """Number of clicks that stands for the locator's prompt."""
+
+_KEPT_SCORES = 16
 
 Box = tuple[slice, ...]
 
@@ -243,7 +246,17 @@ class CaseRun:
                 )
             )
 
+    @cached_property
+    def _scored(self) -> Recent[tuple[str, tuple[int, ...]], tuple[Sequence[Answer], MaskScores]]:
+        """Scores by class and identities of answers, which are kept beside them so that nothing else takes these."""
+        return Recent(_KEPT_SCORES)
+
     def _scores(self, truth: _Truth, answers: Sequence[Answer]) -> MaskScores:
+        """Scores the union of answers; the same ones, such as the mixture gives where it passes on, are scored once."""
+        key = truth.class_name, tuple(id(answer) for answer in answers)
+        return self._scored.get(key, lambda: (tuple(answers), self._score(truth, answers)))[1]
+
+    def _score(self, truth: _Truth, answers: Sequence[Answer]) -> MaskScores:
         """Scores the union of answers on the box around them and the truth: nothing lies outside it."""
         boxes = [answer.box for answer in answers] + ([truth.box] if truth.box is not None else [])
         if not boxes:
