@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +12,11 @@ from torch import Tensor
 
 from sammoe_pipeline.clicks import Click, deep_voxels
 from sammoe_pipeline.extents import Extents
-from sammoe_pipeline.foundations import check_hash
 from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.inference.encoded_image import EncodedImage
 from sammoe_pipeline.inference.zoomed import Zoomed
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.locator import Locator
-from sammoe_pipeline.model.second_look import looks_again
 
 _CLEARLY_INSIDE = 0.5
 _SIZABLE = 0.2
@@ -48,21 +45,6 @@ def new_locator(model: SamMed3D, num_classes: int, *, second_look: bool) -> Loca
         detail_channels=model.detail_channels,
         second_look=second_look,
     )
-
-
-def load_locator(model: SamMed3D, num_classes: int, path: Path, sha256: str) -> Locator:
-    """Returns a frozen locator, on the device of the model.
-
-    Raises:
-        ArtefactError: the file is missing or was changed.
-    """
-    from safetensors.torch import load_file
-
-    check_hash(path, sha256)
-    weights = load_file(path)
-    locator = new_locator(model, num_classes, second_look=looks_again(weights))
-    locator.load_state_dict(weights, strict=True)
-    return locator.to(next(model.parameters()).device).eval().requires_grad_(False)
 
 
 def probability_maps(encoded: EncodedImage, locators: Sequence[Locator]) -> Tensor:

@@ -6,30 +6,30 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from sammoe_pipeline.artefacts import Configuration, MixtureCard, MixtureDataset, MixtureExpert
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.device import choose_device
 from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
-from sammoe_pipeline.foundations import Foundation, check_hash, find_foundation
+from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.geometry import Bounds
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.inference.locate import load_locator
-from sammoe_pipeline.inference.prompt_description import describe, gate_configurations, new_gate
+from sammoe_pipeline.inference.prompt_description import describe, gate_configurations
 from sammoe_pipeline.inference.routing import GENERAL, LEAST_CONFIDENCE, Routing, expert_key, select
 from sammoe_pipeline.inference.segment import Answer, blend
-from sammoe_pipeline.model import MaskDecoder, SamMed3D, decoder_with
+from sammoe_pipeline.inference.stored_networks import load_experts, load_gates, load_locators
+from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.model.locator import Locator
-from sammoe_pipeline.paths import EXPERT_WEIGHTS, GATE_WEIGHTS, LOCATOR_WEIGHTS, MIXTURE_JSON, Results, find_results
+from sammoe_pipeline.paths import MIXTURE_JSON, Results, find_results
 
 if TYPE_CHECKING:
     from sammoe_pipeline.inference.image_kinds import Image
@@ -39,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT = "default"
 """Name of the mixture that is used where none is named."""
-
-M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass
@@ -117,28 +115,17 @@ class Mixture:
         if missing := [fold for fold in wanted if fold not in card.folds]:
             raise UsageError(f"-f {missing[0]}: mixture '{name}' has folds {', '.join(map(str, card.folds))}.")
         model = foundation.load_model(device, encoder)
-        mixture = cls(
-            foundation=foundation, model=model, card=card, experts=card.experts, folds=wanted, encoder=encoder
+        return cls(
+            foundation=foundation,
+            model=model,
+            card=card,
+            experts=card.experts,
+            decoders=load_experts(model, card.experts, wanted, places),
+            gates=load_gates(name, foundation, model, card, wanted, places),
+            locators=load_locators(model, card.datasets, wanted, places),
+            folds=wanted,
+            encoder=encoder,
         )
-        mixture.decoders = cls.load_decoders(mixture.model, card.experts, wanted, places)
-        for fold in wanted:
-            if str(fold) in card.gate_sha256:
-                gate = new_gate(foundation, mixture.model, card.datasets, card.experts).to(device)
-                weights = places.gate_fold(name, fold) / GATE_WEIGHTS
-                mixture.gates.append(_load(gate, weights, card.gate_sha256[str(fold)]))
-        for member in card.datasets:
-            classes = len(member.configurations)
-            mixture.locators[member.dataset] = [
-                load_locator(
-                    mixture.model,
-                    classes,
-                    places.locator_fold(member.dataset, member.locator_fold[str(fold)]) / LOCATOR_WEIGHTS,
-                    member.locator_sha256[str(fold)],
-                )
-                for fold in wanted
-                if str(fold) in member.locator_sha256
-            ]
-        return mixture
 
     @classmethod
     def load_or_general(
@@ -160,27 +147,6 @@ class Mixture:
         return cls.load(
             name or DEFAULT, foundation=foundation, results=results, device=device, folds=folds, encoder=encoder
         )
-
-    @staticmethod
-    def load_decoders(
-        model: SamMed3D, experts: Sequence[MixtureExpert], folds: Sequence[int], places: Results
-    ) -> dict[str, list[MaskDecoder]]:
-        """Loads the decoders of experts, one a mixture fold, by expert key.
-
-        Raises:
-            ArtefactError: a file is missing or was changed.
-        """
-        return {
-            expert_key(expert.dataset, expert.task): [
-                load_expert(
-                    model,
-                    places.expert_fold(expert.dataset, expert.task, expert.expert_fold[str(fold)]) / EXPERT_WEIGHTS,
-                    expert.sha256[str(fold)],
-                )
-                for fold in folds
-            ]
-            for expert in experts
-        }
 
     @property
     def device(self) -> torch.device:
@@ -364,18 +330,6 @@ class Mixture:
         return next(e for e in self.experts if expert_key(e.dataset, e.task) == key)
 
 
-def load_expert(model: SamMed3D, path: Path, sha256: str) -> MaskDecoder:
-    """Returns the frozen decoder of an expert, on the device of the model.
-
-    Raises:
-        ArtefactError: the file is missing or was changed.
-    """
-    from safetensors.torch import load_file
-
-    check_hash(path, sha256)
-    return decoder_with(model, load_file(path)).eval().requires_grad_(False)
-
-
 def _found(
     foundation: Foundation | str | None, results: Path | None, device: str | None
 ) -> tuple[Foundation, Path, str]:
@@ -384,11 +338,3 @@ def _found(
     if not isinstance(foundation, Foundation):
         foundation = find_foundation(foundation, root)
     return foundation, root, device or choose_device(None)
-
-
-def _load(module: M, path: Path, sha256: str) -> M:
-    from safetensors.torch import load_file
-
-    check_hash(path, sha256)
-    module.load_state_dict(load_file(path), strict=True)
-    return module.eval().requires_grad_(False)

@@ -21,6 +21,7 @@ from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.prompt_description import gate_configurations, new_gate
 from sammoe_pipeline.inference.routing import expert_key
+from sammoe_pipeline.inference.stored_networks import load_experts
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.page.canvas import picture
@@ -185,5 +186,5 @@ def _assemble(
     card: MixtureCard, fold: int, gate: Gate, model: SamMed3D, foundation: Foundation, places: Results
 ) -> Mixture:
     """Returns the mixture of one fold as prediction would have it, before it is on disk."""
-    decoders = Mixture.load_decoders(model, card.experts, [fold], places)
+    decoders = load_experts(model, card.experts, [fold], places)
     return Mixture(foundation=foundation, model=model, card=card, experts=card.experts, decoders=decoders, gates=[gate])

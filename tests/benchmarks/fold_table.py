@@ -30,8 +30,8 @@ from sammoe_pipeline.evaluation.bootstrap import estimate_mean
 from sammoe_pipeline.evaluation.metrics import dice
 from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.inference.locate import load_locator, probability_maps, sight
-from sammoe_pipeline.inference.mixture import load_expert
+from sammoe_pipeline.inference.locate import probability_maps, sight
+from sammoe_pipeline.inference.stored_networks import load_expert, load_locator
 from sammoe_pipeline.inference.wanted import MUCH_LARGER
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.locator import Locator
