@@ -5,7 +5,8 @@ A folder of `results/` is a section: `story.json` (title, text, commands, minute
 what the benchmarks of experts wrote: `prompts.json` (`expert_prompts.py`), `views.json` (`expert_budget.py`),
 `training.json` (`training_speed.py`), `table.json` or, of several datasets, `NAME.table.json` (`fold_table.py`) and
 `nnunet.json` (`nnunet_fold.py`); or what `tests/benchmarks/prompt_kinds.py` wrote, `NAME.prompts.json`,
-`gate_baselines.py`, `routing.json`, `gate_elsewhere.py`, `elsewhere.json`, and `gate_scaling.py`, `scaling.json`.
+`gate_baselines.py`, `routing.json`, `gate_elsewhere.py`, `elsewhere.json`, and `gate_scaling.py`, `scaling.json`; or what
+cards of experts and locators say of trainings that differ in one thing, `with_and_without.json`.
 """
 
 from __future__ import annotations
@@ -277,6 +278,15 @@ def scaling(measured: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def with_and_without(measured: dict[str, Any]) -> Iterator[str]:
+    """Yields what one part of a network is worth: numbers by what was measured, without it and with it."""
+    yield f"| {measured['what']} | Without | With |"
+    yield "| --- | ---: | ---: |"
+    for row in measured["rows"]:
+        yield f"| {row['what']} | {row['without']:g} | {row['with']:g} |"
+    yield ""
+
+
 TABLES = {
     "table.json": table,
     "nnunet.json": nnunet,
@@ -286,6 +296,7 @@ TABLES = {
     "routing.json": routing,
     "elsewhere.json": elsewhere,
     "scaling.json": scaling,
+    "with_and_without.json": with_and_without,
 }
 """What draws each file of the benchmarks of experts and gate."""
 
