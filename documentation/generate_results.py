@@ -5,8 +5,8 @@ A folder of `results/` is a section: `story.json` (title, text, commands, minute
 what the benchmarks of experts wrote: `prompts.json` (`expert_prompts.py`), `views.json` (`expert_budget.py`),
 `training.json` (`training_speed.py`), `table.json` or, of several datasets, `NAME.table.json` (`fold_table.py`) and
 `nnunet.json` (`nnunet_fold.py`); or what `tests/benchmarks/prompt_kinds.py` wrote, `NAME.prompts.json`,
-`gate_baselines.py`, `routing.json`, `gate_elsewhere.py`, `elsewhere.json`, and `gate_scaling.py`, `scaling.json`; or what
-cards of experts and locators say of trainings that differ in one thing, `with_and_without.json`.
+`gate_baselines.py`, `routing.json`, `gate_elsewhere.py`, `elsewhere.json`, and `gate_scaling.py`, `scaling.json`; or
+what cards of experts and locators say of trainings that differ in one thing, `with_and_without.json`.
 """
 
 from __future__ import annotations

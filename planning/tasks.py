@@ -14,6 +14,9 @@ from sammoe_pipeline.paths import LOCATOR, safe_name
 SCALE_RATIO = 3
 """Classes of one task differ in thickness by at most this factor."""
 VIEWS_PER_TARGET = 10
+MASK_PROMPTS = 0.25
+"""An expert that answers its training views well sees few errors to be corrected; coarse masks bring some. On the
+hippocampus, held-out Dice at five clicks rises by one to two points with them, and is as it was at one."""
 LOCATOR_VIEWS_PER_CASE = 20
 LOCATOR_VIEWS_PER_CLASS = 24
 """On the mouse brain, 37 classes and 12 cases, three times the views of its cases alone took the locator's clicks that
@@ -131,5 +134,6 @@ def training_settings(classes: Iterable[str], batch_size: int, *, has_detail: bo
         learning_rate=LEARNING_RATE,
         interactions=INTERACTIONS,
         mirror_axes=() if any(has_side(name) for name in classes) else (0,),
+        mask_prompts=MASK_PROMPTS,
         second_look=has_detail,
     )
