@@ -45,7 +45,7 @@ class EncodedImage:
         self._logits = Recent[tuple[Shape, tuple[Click, ...], Decoders], Tensor](
             _LOGITS_OF_A_WINDOW if sparing else _KEPT_LOGITS
         )
-        self._seen = Recent[tuple[Shape, MaskDecoder], Seen](1 if sparing else _KEPT_SEEN)
+        self._seen = Recent[tuple[Shape, MaskDecoder | None], Seen](1 if sparing else _KEPT_SEEN)
         self._stacks = Recent[Decoders, DecoderStack](_KEPT_STACKS)
 
     @property
@@ -98,13 +98,11 @@ class EncodedImage:
                 if len(decoders) > 1:
                     stack = self._stack(decoders)
                     return self.model.decode(self.embedding(start), points, labels, previous, mask_decoder=stack)
-                decoder = decoders[0] or self.model.mask_decoder
-                return self.model.decode(self._see(start, decoder), points, labels, previous, mask_decoder=decoder)
+                decoder = decoders[0]
+                seen = self._seen.get((start, decoder), lambda: self.model.see(self.embedding(start), decoder))
+                return self.model.decode(seen, points, labels, previous, mask_decoder=decoder)
 
         return self._logits.get((start, clicks, decoders), decode)
-
-    def _see(self, start: Shape, decoder: MaskDecoder) -> Seen:
-        return self._seen.get((start, decoder), lambda: decoder.see(self.embedding(start)))
 
     def _stack(self, decoders: Decoders) -> DecoderStack:
         """Returns decoders side by side, which must be of one form: the general one looks a second time, in vain."""

@@ -105,6 +105,18 @@ class SamMed3D(nn.Module):
         embedding: Tensor = self.image_encoder(image)
         return embedding
 
+    def see(self, embedding: Tensor, mask_decoder: MaskDecoder | None = None) -> Seen:
+        """Reads an embedding as a decoder does before anything is asked: once a window, whatever the number of prompts.
+
+        Args:
+            embedding: (B, `embedding_channels`, g, g, g).
+            mask_decoder: an expert's; None for the general one.
+
+        Returns:
+            What `decode` takes in place of the embedding, with the same decoder.
+        """
+        return (self.mask_decoder if mask_decoder is None else mask_decoder).see(embedding)
+
     def decode(
         self,
         embedding: Tensor | Seen,

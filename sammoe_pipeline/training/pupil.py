@@ -27,5 +27,4 @@ class Pupil:
     def look(self, held: Tensor) -> Seen:
         """Returns what the decoder sees in a batch of what views hold."""
         embedding = self.model.encode(held) if self.encodes else held
-        decoder = self.model.mask_decoder if self.decoder is None else self.decoder
-        return decoder.see(embedding)
+        return self.model.see(embedding, self.decoder)

@@ -58,7 +58,7 @@ def test_it_sees_what_the_encoder_does_not_tell(model: SamMed3D, embedding: Tens
 
 
 def test_what_was_seen_once_serves_every_prompt(model: SamMed3D, embedding: Tensor, looking: MaskDecoder) -> None:
-    seen = looking.see(embedding)
+    seen = model.see(embedding, looking)
     for click in (CLICK, CLICK + 5):
         assert torch.equal(
             model.decode(seen, click, LABEL, mask_decoder=looking),
