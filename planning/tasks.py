@@ -16,7 +16,7 @@ SCALE_RATIO = 3
 VIEWS_PER_TARGET = 10
 MASK_PROMPTS = 0.25
 """An expert that answers its training views well sees few errors to be corrected; coarse masks bring some. On the
-hippocampus, held-out Dice at five clicks is 85.2 with them and 83.3 or 84.8 without, and at one 84.2 and 83.9 or 84.9."""
+hippocampus, held-out Dice at five clicks is 85.2 with them and 83.3 or 84.8 without; at one, 84.2 and 83.9 or 84.9."""
 LOCATOR_VIEWS_PER_CASE = 20
 LOCATOR_VIEWS_PER_CLASS = 24
 """On the mouse brain, 37 classes and 12 cases, three times the views of its cases alone took the locator's clicks that
