@@ -160,10 +160,11 @@ def _fit(
         chosen = rng.integers(len(windows.valid), size=batch_size).tolist()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(iteration, iterations, _LEARNING_RATE)
-        logits = locator(
-            windows.embeddings[chosen].float().to(device), _jittered(windows.places[chosen], rng).to(device)
-        )
-        loss = map_loss(logits, windows.targets[chosen].float().to(device), windows.valid[chosen].to(device))
+        with autocast(device):
+            logits = locator(
+                windows.embeddings[chosen].float().to(device), _jittered(windows.places[chosen], rng).to(device)
+            )
+        loss = map_loss(logits.float(), windows.targets[chosen].float().to(device), windows.valid[chosen].to(device))
         if not torch.isfinite(loss):
             raise TrainingError(f"The locator's loss is {loss.item()} at iteration {iteration}.")
         optimiser.zero_grad(set_to_none=True)

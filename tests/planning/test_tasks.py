@@ -73,7 +73,7 @@ def test_each_task_has_a_budget_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cases", "classes", "views"), [(3, 2, 320), (60, 2, 1200), (500, 2, 3000), (3, 40, 960), (60, 40, 1200)]
+    ("cases", "classes", "views"), [(3, 2, 320), (60, 2, 1200), (500, 2, 3000), (3, 40, 640), (60, 40, 1200)]
 )
 def test_a_locators_budget_grows_with_cases_and_with_classes(cases: int, classes: int, views: int) -> None:
     assert locator_budget(cases, classes).views == views
