@@ -84,9 +84,16 @@ def _parser() -> argparse.ArgumentParser:
         help="all classes share one new expert, in the configuration that suits most of them",
     )
     parser.add_argument(
+        "--effort",
+        type=_above_zero,
+        metavar="X",
+        help="how long experts and the locator train: 0.5 is half as long as usual, for a first look; 2 twice as long, "
+        "which finds a point or two more (default: 1)",
+    )
+    parser.add_argument(
         "-gpu_memory_target",
         dest="memory_target_gb",
-        type=_gigabytes,
+        type=_above_zero,
         metavar="GB",
         help="what finetuning may take of a card's memory; bounds windows and batches (default: 8, or what a smaller "
         "card has)",
@@ -118,7 +125,7 @@ def _dice(text: str) -> float:
     return value
 
 
-def _gigabytes(text: str) -> float:
+def _above_zero(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"{value:g} is not above 0")
@@ -146,6 +153,7 @@ def _run(arguments: argparse.Namespace) -> None:
         num_folds=arguments.num_folds,
         expert_threshold=arguments.expert_threshold,
         grouping=arguments.grouping,
+        effort=arguments.effort,
         seed=arguments.seed,
         memory_target_gb=arguments.memory_target_gb,
         patients=arguments.patients,
@@ -186,7 +194,7 @@ def _show(arguments: argparse.Namespace) -> None:
     from sammoe_pipeline.foundations import find_foundation
     from sammoe_pipeline.paths import PreprocessedDataset, find_dataset, find_folders
 
-    wishes = ("num_folds", "expert_threshold", "grouping", "memory_target_gb", "seed", "replan")
+    wishes = ("num_folds", "expert_threshold", "grouping", "effort", "memory_target_gb", "seed", "replan")
     if any(getattr(arguments, name) not in (None, False) for name in wishes):
         raise UsageError("--show: it plans nothing. Leave out the flags that say how to plan, or leave out --show.")
     folders = find_folders(preprocessed=arguments.preprocessed, results=arguments.results)

@@ -54,6 +54,7 @@ def make_plan(
     *,
     expert_threshold: float,
     grouping: Grouping,
+    effort: float = 1.0,
     seed: int,
     device: str,
     workers: int,
@@ -71,6 +72,7 @@ def make_plan(
         foundation: that experts are to be finetuned from.
         expert_threshold: Dice of the general expert, or else of a candidate, that makes a new expert needless.
         grouping: how many classes share a new expert.
+        effort: how long experts and the locator train, as a share of what is usual.
         seed: of the choice of cases and of clicks.
         device: to run the foundation on.
         workers: processes for reading labels.
@@ -116,6 +118,7 @@ def make_plan(
         {name: len(cases) for name, cases in cases_of.items()},
         raw.name,
         grouping,
+        effort,
     )
     tasks = tuple(task.model_copy(update={"start_from": _best_start(task, evidence, by_expert)}) for task in tasks)
     task_of = {name: task.name for task in tasks for name in task.classes} | serving
@@ -150,10 +153,11 @@ def make_plan(
             *(memory.remark_on(one) for name, one in proposed.items() if name not in candidates),
         ),
         locator_configuration=choose_locator_configuration(configurations, fingerprint, cell_voxels),
-        locator_budget=locator_budget(len(splits.folds[0].train), len(raw.labels)),
+        locator_budget=locator_budget(len(splits.folds[0].train), len(raw.labels), effort),
         training=training_settings(raw.labels, batch_size, has_detail=has_detail(foundation.card.builder)),
         memory_target_gb=memory.target_gb,
         memory_gb={name: memory.needed_gb(one.patch_size, batch_size) for name, one in configurations.items()},
+        effort=effort,
         expert_threshold=expert_threshold,
         num_folds=len(splits.folds),
         seed=seed,

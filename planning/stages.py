@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_THRESHOLD = 0.8
 DEFAULT_SEED = 0
 DEFAULT_GROUPING: Grouping = "by_scale"
+DEFAULT_EFFORT = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Wishes:
         num_folds: folds to split into.
         expert_threshold: Dice from which the general expert is good enough.
         grouping: which classes share an expert.
+        effort: how long experts and the locator train, as a share of what is usual.
         seed: of everything random.
         memory_target_gb: gigabytes that finetuning may take on the device that computes.
         patients: what of a case's name is its patient; see `name_patients`.
@@ -47,6 +49,7 @@ class Wishes:
     num_folds: int | None = None
     expert_threshold: float | None = None
     grouping: Grouping | None = None
+    effort: float | None = None
     seed: int | None = None
     memory_target_gb: float | None = None
     patients: re.Pattern[str] | None = None
@@ -108,6 +111,7 @@ def plan_and_preprocess(
             foundation,
             expert_threshold=DEFAULT_THRESHOLD if wishes.expert_threshold is None else wishes.expert_threshold,
             grouping=wishes.grouping or DEFAULT_GROUPING,
+            effort=DEFAULT_EFFORT if wishes.effort is None else wishes.effort,
             seed=_seed(wishes),
             device=device,
             workers=workers,
@@ -161,6 +165,7 @@ _FLAGS = {"one": "--one_expert", "one_each": "--one_expert_per_class"}
 def _refuse_contradiction(plan: Plan, wishes: Wishes) -> None:
     for flag, wanted, planned in (
         ("--expert_threshold", wishes.expert_threshold, plan.expert_threshold),
+        ("--effort", wishes.effort, plan.effort),
         ("--seed", wishes.seed, plan.seed),
         ("-gpu_memory_target", wishes.memory_target_gb, plan.memory_target_gb),
         (_FLAGS.get(wishes.grouping or "", ""), wishes.grouping, plan.grouping),

@@ -40,6 +40,7 @@ def group_into_tasks(
     train_cases: Mapping[str, int],
     dataset: str,
     grouping: Grouping,
+    effort: float = 1.0,
 ) -> tuple[Task, ...]:
     """Groups classes into tasks.
 
@@ -49,6 +50,7 @@ def group_into_tasks(
         train_cases: by class, cases of one fold's `train` that have it.
         dataset: folder name, such as `Dataset004_Hippocampus`.
         grouping: how many share an expert; only classes of one configuration can.
+        effort: how long experts train, as a share of what is usual.
     """
     short = dataset.split("_", 1)[-1]
     tasks: list[Task] = []
@@ -67,7 +69,7 @@ def group_into_tasks(
                     classes=tuple(group),
                     configuration=configuration,
                     start_from=GENERAL,
-                    budget=task_budget(sum(train_cases[member] for member in group)),
+                    budget=task_budget(sum(train_cases[member] for member in group), effort),
                 )
             )
     return tuple(tasks)
@@ -94,27 +96,30 @@ def _unique(words: str, taken: set[str]) -> str:
     return name
 
 
-def task_budget(targets: int) -> Budget:
+def task_budget(targets: int, effort: float = 1.0) -> Budget:
     """Sets how long an expert trains.
 
     Args:
         targets: pairs of a class of the task and a case of one fold's `train` that has it.
+        effort: share of what is usual.
     """
-    return _budget(VIEWS_PER_TARGET * targets, FEWEST_VIEWS)
+    return _budget(VIEWS_PER_TARGET * targets, FEWEST_VIEWS, effort)
 
 
-def locator_budget(cases: int, classes: int) -> Budget:
+def locator_budget(cases: int, classes: int, effort: float = 1.0) -> Budget:
     """Sets how long a locator trains, which learns all classes of a window at once.
 
     Args:
         cases: of one fold's `train`.
         classes: that it looks for.
+        effort: share of what is usual.
     """
-    return _budget(max(LOCATOR_VIEWS_PER_CASE * cases, LOCATOR_VIEWS_PER_CLASS * classes), FEWEST_LOCATOR_VIEWS)
+    wanted = max(LOCATOR_VIEWS_PER_CASE * cases, LOCATOR_VIEWS_PER_CLASS * classes)
+    return _budget(wanted, FEWEST_LOCATOR_VIEWS, effort)
 
 
-def _budget(wanted: int, fewest: int) -> Budget:
-    views = min(max(wanted, fewest), MOST_VIEWS)
+def _budget(wanted: int, fewest: int, effort: float) -> Budget:
+    views = max(1, round(effort * min(max(wanted, fewest), MOST_VIEWS)))
     return Budget(views=views, iterations=round(ITERATIONS_PER_VIEW * views))
 
 

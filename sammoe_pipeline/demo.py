@@ -29,6 +29,8 @@ NUM_FOLDS = 4
 FOLD = "0"
 EXPERT_THRESHOLD = 0.6
 """What `tiny` does at least this well counts as one of its general skills: experts for the rest fit into minutes."""
+EFFORT = 0.6
+"""For the same reason experts do not train as long as they usually do."""
 FOUNDATION = "tiny"
 MIXTURE = "default"
 PREDICTIONS = "predictions"
@@ -72,12 +74,12 @@ def _stages(folder: Path) -> list[list[str]]:
     dataset = str(DATASET_ID)
     images = folder / RAW / dataset_folder_name(DATASET_ID, DATASET_NAME) / IMAGES_TS
     phantoms = ["-n", DATASET_NAME, "--num_cases", str(NUM_CASES), "--num_test", str(NUM_TEST), "--seed", str(SEED)]
-    threshold = ["--expert_threshold", str(EXPERT_THRESHOLD)]
+    wishes = ["--num_folds", str(NUM_FOLDS), "--expert_threshold", str(EXPERT_THRESHOLD), "--effort", str(EFFORT)]
     return [
         ["sammoe_convert_dataset", "phantom_torso", "-d", dataset, *phantoms],
-        ["sammoe_plan_and_preprocess", "-d", dataset, "--num_folds", str(NUM_FOLDS), *threshold],
+        ["sammoe_plan_and_preprocess", "-d", dataset, *wishes],
         ["sammoe_train_expert", "-d", dataset, "-f", FOLD, "-np", "2"],
         ["sammoe_train_gate", "-d", dataset, "-f", FOLD],
         ["sammoe_predict", "-i", str(images), "-o", str(folder / PREDICTIONS), "-d", dataset],
-        ["sammoe_evaluate", "--seeds", "1", "--forgetting"],
+        ["sammoe_evaluate", "--seeds", "1", "--forgetting", "1"],
     ]

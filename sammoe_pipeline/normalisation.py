@@ -42,9 +42,8 @@ def normalise_equalised(window: Tensor) -> Tensor:
     values = window[known]
     if values.numel() < 2:
         return torch.zeros_like(window)
-    ordered = values[:: max(1, values.numel() // 20_000)].sort().values
-    low = ordered[int(0.001 * (len(ordered) - 1))]
-    high = ordered[int(0.999 * (len(ordered) - 1))]
+    some = values[:: max(1, values.numel() // 20_000)]
+    low, high = (some.kthvalue(1 + int(share * (len(some) - 1))).values for share in (0.001, 0.999))
     if not high > low:
         return torch.zeros_like(window)
     position = ((window.nan_to_num(nan=0.0) - low) / (high - low)).clamp(0, 1) * (_HISTOGRAM_BINS - 1)

@@ -65,7 +65,7 @@ class Task(Record):
     """Decoder that finetuning starts from, the best of those that were tried: "general", or `DatasetXXX_Name/task`; or
     "scratch", for random weights, where that was asked for."""
     budget: Budget
-    """Of its expert, by the number of its targets."""
+    """Of its expert, by the number of its targets, times the plan's effort."""
 
 
 Grouping = Literal["by_scale", "one_each", "one"]
@@ -128,7 +128,9 @@ class Plan(Artefact):
     locator_configuration: str
     """Configuration in which the locator looks for all classes."""
     locator_budget: Budget
-    """Of the locator, by the number of cases."""
+    """Of the locator, by the number of cases and of classes, times the plan's effort."""
+    effort: float = Field(gt=0, default=1.0)
+    """How long experts and the locator train, as a share of what is usual."""
     training: Training
     """What all experts and the locator have in common."""
     memory_target_gb: float | None = None

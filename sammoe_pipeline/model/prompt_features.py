@@ -9,7 +9,7 @@ from torch import Tensor
 from .detailed_encoder import detail_of
 
 _BOX = 0.2
-"""Side of the box around a click that is averaged, in sides of the window."""
+"""Side of the box around a click that is averaged, in sides of the window; at least three cells."""
 _MASK_FEATURES = 9
 
 
@@ -47,35 +47,40 @@ def prompt_features(
     # Also where the networks compute in less: the spread of a mask is a small difference of large numbers.
     with torch.autocast(embedding.device.type, enabled=False):
         has_detail = embedding.shape[1] > context_channels
-        cells = (detail_of(embedding, context_channels).movedim(-1, 1) if has_detail else embedding).float()
+        cells = (detail_of(embedding, context_channels) if has_detail else embedding.movedim(1, -1)).float()
         at = (points.float() + 0.5) / patch_size
         soft = mask_logits.float().sigmoid()
-        weight = F.adaptive_avg_pool3d(soft, cells.shape[-1]).flatten(2)
-        share = weight / weight.sum(dim=2, keepdim=True).clamp(min=1e-6)
-        under_mask = (cells.flatten(2) * share).sum(dim=2)
-        shape = _shape_of(soft, mask_logits.float(), share[:, 0], at)
-        window = cells.flatten(2)
-        around = [_sampled(cells, at), _sampled(_averaged(cells, _BOX), at), under_mask]
-        return torch.cat([*around, window.mean(dim=2), window.std(dim=2), shape], dim=1)
+        weight = F.adaptive_avg_pool3d(soft, cells.shape[1]).flatten(1)
+        share = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-6)
+        window = cells.flatten(1, 3)
+        under_mask = torch.einsum("bc,bcd->bd", share, window)
+        shape = _shape_of(soft, mask_logits.float(), share, at)
+        around = [_averaged(cells, at, 0), _averaged(cells, at, max(1, round(cells.shape[1] * _BOX / 2))), under_mask]
+        return torch.cat([*around, window.mean(dim=1), window.std(dim=1), shape], dim=1)
 
 
-def _sampled(cells: Tensor, at: Tensor) -> Tensor:
-    """Reads cells (B, D, m, m, m) at places (B, N, 3), fractions of the window; (B, D), averaged over places."""
-    # To [-1, 1] from edge to edge; grid_sample wants the last axis first.
-    grid = (2 * at - 1).flip(-1)[:, :, None, None, :]
-    read = F.grid_sample(cells, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return read.flatten(2).mean(dim=2)
+def _averaged(cells: Tensor, at: Tensor, reach: int) -> Tensor:
+    """Averages cells over cubes around places, and over the places.
 
+    A cube's average is a product of one weighting an axis, so nothing is averaged where nobody asks.
 
-def _averaged(cells: Tensor, side: float) -> Tensor:
-    """Averages over boxes whose side is a share of the window, at least three cells."""
-    reach = max(1, round(cells.shape[-1] * side / 2))
-    # One axis after another: the same averages for a fraction of the sums.
-    for axis in range(3):
-        reaches = [reach if other == axis else 0 for other in range(3)]
-        kernel = [2 * one + 1 for one in reaches]
-        cells = F.avg_pool3d(cells, kernel, stride=1, padding=reaches, count_include_pad=False)
-    return cells
+    Args:
+        cells: (B, m, m, m, D).
+        at: (B, N, 3), fractions of the window; between cells it is interpolated.
+        reach: cells on each side of the place that a cube has, as far as they lie in the window.
+
+    Returns:
+        (B, D).
+    """
+    order = torch.arange(cells.shape[1], device=cells.device)
+    cubes = ((order[:, None] - order).abs() <= reach).to(cells.dtype)
+    cubes = cubes / cubes.sum(dim=1, keepdim=True)
+    places = (at * len(order) - 0.5).clamp(0, len(order) - 1)
+    near = (1 - (places[..., None] - order).abs()).clamp(min=0)
+    along_x, along_y, along_z = (near @ cubes).unbind(dim=2)
+    read = torch.einsum("bnx,bxyzd->bnyzd", along_x, cells)
+    read = torch.einsum("bny,bnyzd->bnzd", along_y, read)
+    return torch.einsum("bnz,bnzd->bnd", along_z, read).mean(dim=1)
 
 
 def _shape_of(soft: Tensor, logits: Tensor, share: Tensor, at: Tensor) -> Tensor:

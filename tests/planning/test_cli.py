@@ -106,6 +106,7 @@ def test_flags_that_contradict_what_is_there_are_refused(
     for flags, words in (
         (("--num_folds", "5"), "splits_final.json has 3 folds already"),
         (("--expert_threshold", "0.9"), "--expert_threshold 0.9: the plan was made with 0.0. Add --replan"),
+        (("--effort", "2"), "--effort 2.0: the plan was made with 1.0. Add --replan"),
         (("--seed", "1"), "--seed 1: the plan was made with 0. Add --replan"),
     ):
         assert command("-d", "7", *flags) == 1
@@ -198,7 +199,9 @@ def test_folders_that_are_not_set_are_said(
     assert f"sammoe_raw is not set: using {tmp_path / 'home' / 'sammoe_raw'}" in caplog.text
 
 
-@pytest.mark.parametrize("flags", [("--expert_threshold", "1.2"), ("--seed", "-1"), ("--num_folds", "0")])
+@pytest.mark.parametrize(
+    "flags", [("--expert_threshold", "1.2"), ("--seed", "-1"), ("--num_folds", "0"), ("--effort", "0")]
+)
 def test_values_out_of_range_are_refused(flags: tuple[str, str], capsys: Captured) -> None:
     with pytest.raises(SystemExit):
         main(["-d", "7", *flags])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from planning.tasks import group_into_tasks, locator_budget, shared_configuration, task_budget, training_settings
+from sammoe_pipeline.artefacts import Budget
 
 DATASET = "Dataset004_Head_Neck"
 CASES = {"a": 9, "b": 9, "c": 10}
@@ -70,6 +71,12 @@ def test_each_task_has_a_budget_of_its_own() -> None:
         {"a": "1mm", "b": "native", "c": "native"}, dict.fromkeys(cases, 5.0), cases, DATASET, "by_scale"
     )
     assert [task.budget for task in tasks] == [task_budget(100), task_budget(100)]
+
+
+def test_effort_makes_trainings_longer_or_shorter() -> None:
+    (task,) = group_into_tasks({"a": "1mm"}, {"a": 5.0}, {"a": 100}, DATASET, "by_scale", 0.5)
+    assert task.budget == Budget(views=500, iterations=625)
+    assert locator_budget(60, 2, 2.0) == Budget(views=2400, iterations=3000)
 
 
 @pytest.mark.parametrize(
