@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from sammoe_pipeline.errors import SammoeError
 
@@ -24,7 +26,7 @@ COMMANDS = {
 
 
 def run_stage(stage: Sequence[str], settings: Mapping[str, str], *, whole: str) -> float:
-    """Runs one command.
+    """Runs one command, which ends with this process where somebody ends that.
 
     Args:
         stage: the command and its arguments.
@@ -41,7 +43,8 @@ def run_stage(stage: Sequence[str], settings: Mapping[str, str], *, whole: str) 
     say(f"\n$ {shlex.join(stage)}")
     module, function = COMMANDS[stage[0]].split(":")
     code = f"import sys; from {module} import {function}; sys.exit({function}())"
-    done = subprocess.run([sys.executable, "-c", code, *stage[1:]], env={**os.environ, **settings}, check=False)
+    with _exits_when_terminated():
+        done = subprocess.run([sys.executable, "-c", code, *stage[1:]], env={**os.environ, **settings}, check=False)
     if done.returncode:
         raise SammoeError(
             f"the {whole} stopped at this command, which ended with exit code {done.returncode}: {shlex.join(stage)}. "
@@ -50,6 +53,16 @@ def run_stage(stage: Sequence[str], settings: Mapping[str, str], *, whole: str) 
     seconds = time.perf_counter() - began
     say(f"({duration(seconds)})")
     return seconds
+
+
+@contextmanager
+def _exits_when_terminated() -> Iterator[None]:
+    """Makes of the signal that asks to end (a cluster sends it) an exception, at which `subprocess` ends its child."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def duration(seconds: float) -> str:
