@@ -51,6 +51,12 @@ class RawLabelledCase:
         return cls(name=name, image=image, labels=labels, planned=planned)
 
     @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Sides of a voxel along the canonical axes."""
+        x, y, z = (float(side) for side in np.linalg.norm(self.image.affine[:3, :3], axis=0))
+        return x, y, z
+
+    @property
     def valid(self) -> NDArray[np.bool_]:
         """False where the truth is unknown."""
         ignore = self.planned.description.ignore

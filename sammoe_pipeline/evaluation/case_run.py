@@ -17,12 +17,11 @@ from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click, next_click
 from sammoe_pipeline.evaluation.pictures import Picture, take_planes
 from sammoe_pipeline.evaluation.records import CaseRecord, ExpertRecord, Method, Prompt, RoutingRecord
-from sammoe_pipeline.evaluation.surface import MaskScores, diagonal, score_masks
+from sammoe_pipeline.evaluation.truth import Truth
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.locate import probability_maps, sight
 from sammoe_pipeline.inference.mixture import Mixture
-from sammoe_pipeline.inference.recent import Recent
 from sammoe_pipeline.inference.routing import Routing
 from sammoe_pipeline.inference.segment import Answer
 from sammoe_pipeline.raw_case import RawLabelledCase
@@ -31,10 +30,6 @@ logger = logging.getLogger(__name__)
 
 AUTOMATIC = 0
 """Number of clicks that stands for the locator's prompt."""
-
-_KEPT_SCORES = 16
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -59,29 +54,6 @@ class _Way:
     method: Method
     configuration: Callable[[], str]
     answer: Callable[[Sequence[Click]], Answer]
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """A class as the reference has it.
-
-    Attributes:
-        class_name: which.
-        mask: (x, y, z).
-        box: around it; empty where the mask is.
-    """
-
-    class_name: str
-    mask: NDArray[np.bool_]
-    box: Box | None
-
-    @classmethod
-    def of(cls, labelled: RawLabelledCase, class_name: str) -> _Truth:
-        from scipy.ndimage import find_objects
-
-        mask = labelled.truth(class_name)
-        boxes = find_objects(mask.view(np.uint8))
-        return cls(class_name=class_name, mask=mask, box=boxes[0] if boxes else None)
 
 
 @dataclass
@@ -115,7 +87,7 @@ class CaseRun:
     def judge(self) -> None:
         """Measures every class, at every number of clicks."""
         for class_name in self.labelled.planned.description.labels:
-            truth = _Truth.of(self.labelled, class_name)
+            truth = Truth.of(self.labelled, class_name, self.tolerances_mm[class_name])
             if AUTOMATIC in self.asked.clicks:
                 self._judge_automatic(truth)
             if truth.box is None:
@@ -131,11 +103,6 @@ class CaseRun:
     @cached_property
     def _case(self) -> EncodedCase:
         return self.mixture.encode(self.labelled.image)
-
-    @cached_property
-    def _spacing_mm(self) -> tuple[float, float, float]:
-        x, y, z = (float(side) for side in np.linalg.norm(self.labelled.image.affine[:3, :3], axis=0))
-        return x, y, z
 
     def _ways(self, class_name: str, routings: list[Routing]) -> list[_Way]:
         """Returns the methods that apply to a class; `routings` collects what the gate decides, a prompt at a time."""
@@ -167,7 +134,7 @@ class CaseRun:
             )
         return [*ways, _Way("mixture", used, mixed)]
 
-    def _judge_clicks(self, truth: _Truth, first: Sequence[Click], seed: int) -> None:
+    def _judge_clicks(self, truth: Truth, first: Sequence[Click], seed: int) -> None:
         """Lets every method answer the same first clicks, one a target; later ones correct each method's own mask."""
         routings: list[Routing] = []
         masks: dict[Method, NDArray[np.bool_]] = {}
@@ -195,7 +162,7 @@ class CaseRun:
         for decision in routings[: len(first)]:
             self._record_routing(truth.class_name, decision, seed)
 
-    def _judge_automatic(self, truth: _Truth) -> None:
+    def _judge_automatic(self, truth: Truth) -> None:
         """Prompts every method with the locator's clicks, on classes that the case lacks as well."""
         planned = self.labelled.planned
         if self._maps is None:
@@ -226,7 +193,7 @@ class CaseRun:
             self._case.at(planned.plan.configurations[planned.plan.locator_configuration]), locators
         )
 
-    def _ask_every_expert(self, truth: _Truth, clicks: Sequence[Click], seed: int) -> None:
+    def _ask_every_expert(self, truth: Truth, clicks: Sequence[Click], seed: int) -> None:
         labelled = self.labelled
         for key in self.mixture.decoders:
             began = time.monotonic()
@@ -242,40 +209,9 @@ class CaseRun:
                     expert=key,
                     configuration=self.mixture.expert(key).configuration.name,
                     seconds=time.monotonic() - began,
-                    scores=self._scores(truth, answers),
+                    scores=truth.score(answers),
                 )
             )
-
-    @cached_property
-    def _scored(self) -> Recent[tuple[str, tuple[int, ...]], tuple[Sequence[Answer], MaskScores]]:
-        """Scores by class and identities of answers, which are kept beside them so that nothing else takes these."""
-        return Recent(_KEPT_SCORES)
-
-    def _scores(self, truth: _Truth, answers: Sequence[Answer]) -> MaskScores:
-        """Scores the union of answers; the same ones, such as the mixture gives where it passes on, are scored once."""
-        key = truth.class_name, tuple(id(answer) for answer in answers)
-        return self._scored.get(key, lambda: (tuple(answers), self._score(truth, answers)))[1]
-
-    def _score(self, truth: _Truth, answers: Sequence[Answer]) -> MaskScores:
-        """Scores the union of answers on the box around them and the truth: nothing lies outside it."""
-        boxes = [answer.box for answer in answers] + ([truth.box] if truth.box is not None else [])
-        if not boxes:
-            boxes = [tuple(slice(0, 1) for _ in truth.mask.shape)]
-        low = [min(box[axis].start for box in boxes) for axis in range(3)]
-        whole = tuple(slice(low[axis], max(box[axis].stop for box in boxes)) for axis in range(3))
-        reference = truth.mask[whole]
-        prediction = np.zeros(reference.shape, dtype=np.bool_)
-        for answer in answers:
-            inner = tuple(slice(side.start - a, side.stop - a) for side, a in zip(answer.box, low, strict=True))
-            prediction[inner] |= (answer.logits > 0).numpy()
-        return score_masks(
-            prediction,
-            reference,
-            spacing_mm=self._spacing_mm,
-            tolerance_mm=self.tolerances_mm[truth.class_name],
-            diagonal_mm=diagonal(truth.mask.shape, self._spacing_mm),
-            valid=self.labelled.valid[whole],
-        )
 
     def _union(self, answers: Sequence[Answer]) -> NDArray[np.bool_]:
         """Returns the mask of all answers on the whole grid (x, y, z)."""
@@ -284,7 +220,7 @@ class CaseRun:
 
     def _record(
         self,
-        truth: _Truth,
+        truth: Truth,
         way: _Way,
         answers: Sequence[Answer],
         prompt: Prompt,
@@ -307,7 +243,7 @@ class CaseRun:
                 seed=seed,
                 seen_by_foundation=self._seen,
                 seconds=seconds,
-                scores=self._scores(truth, answers),
+                scores=truth.score(answers),
             )
         )
 
@@ -332,7 +268,7 @@ class CaseRun:
             )
         )
 
-    def _take_picture(self, truth: _Truth, masks: Mapping[Method, NDArray[np.bool_]]) -> None:
+    def _take_picture(self, truth: Truth, masks: Mapping[Method, NDArray[np.bool_]]) -> None:
         labelled = self.labelled
         name = truth.class_name
         shown: dict[Method, float | None] = {}
@@ -349,7 +285,7 @@ class CaseRun:
                 mixture_dice=shown["mixture"],
                 planes=take_planes(
                     image.orientation.to_canonical(image.channels[0].data),
-                    self._spacing_mm,
+                    self.labelled.spacing_mm,
                     truth=truth.mask,
                     general=masks["general_native"],
                     mixture=masks["mixture"],

@@ -18,7 +18,7 @@ from sammoe_pipeline.commands.predict import main as sammoe_predict
 from sammoe_pipeline.commands.train_expert import main as sammoe_train_expert
 from sammoe_pipeline.commands.train_gate import main as sammoe_train_gate
 from sammoe_pipeline.errors import SammoeError
-from sammoe_pipeline.evaluation import case_run
+from sammoe_pipeline.evaluation import truth
 from sammoe_pipeline.evaluation.records import read_cases
 from sammoe_pipeline.evaluation.surface import MaskScores, score_masks
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
@@ -269,7 +269,7 @@ def test_mixture_of_one_expert_leaves_the_classes_of_the_other_to_the_general_ex
 
     scored: list[MaskScores] = []
     monkeypatch.setattr(
-        case_run, "score_masks", lambda *masks, **of: scored.append(score_masks(*masks, **of)) or scored[-1]
+        truth, "score_masks", lambda *masks, **of: scored.append(score_masks(*masks, **of)) or scored[-1]
     )
     assert sammoe_evaluate([*flags, "--seeds", "1"]) == 0
     folder = workspace.results / "mixtures" / "one" / "evaluation"
