@@ -54,7 +54,7 @@ def make_plan(
     *,
     expert_threshold: float,
     grouping: Grouping,
-    effort: float = 1.0,
+    effort: float,
     seed: int,
     device: str,
     workers: int,

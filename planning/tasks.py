@@ -40,7 +40,7 @@ def group_into_tasks(
     train_cases: Mapping[str, int],
     dataset: str,
     grouping: Grouping,
-    effort: float = 1.0,
+    effort: float,
 ) -> tuple[Task, ...]:
     """Groups classes into tasks.
 
@@ -96,7 +96,7 @@ def _unique(words: str, taken: set[str]) -> str:
     return name
 
 
-def task_budget(targets: int, effort: float = 1.0) -> Budget:
+def task_budget(targets: int, effort: float) -> Budget:
     """Sets how long an expert trains.
 
     Args:
@@ -106,7 +106,7 @@ def task_budget(targets: int, effort: float = 1.0) -> Budget:
     return _budget(VIEWS_PER_TARGET * targets, FEWEST_VIEWS, effort)
 
 
-def locator_budget(cases: int, classes: int, effort: float = 1.0) -> Budget:
+def locator_budget(cases: int, classes: int, effort: float) -> Budget:
     """Sets how long a locator trains, which learns all classes of a window at once.
 
     Args:

@@ -124,6 +124,7 @@ def _plan(raw: RawDataset, foundation: Foundation, tmp_path: Path, threshold: fl
         foundation,
         expert_threshold=threshold,
         grouping="by_scale",
+        effort=1.0,
         seed=0,
         device="cpu",
         workers=1,

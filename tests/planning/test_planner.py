@@ -52,6 +52,7 @@ def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8, ta
         foundation,
         expert_threshold=threshold,
         grouping="by_scale",
+        effort=1.0,
         seed=0,
         device="cpu",
         workers=1,
