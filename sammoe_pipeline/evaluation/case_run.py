@@ -104,8 +104,8 @@ class CaseRun:
     def _case(self) -> EncodedCase:
         return self.mixture.encode(self.labelled.image)
 
-    def _ways(self, class_name: str, routings: list[Routing]) -> list[_Way]:
-        """Returns the methods that apply to a class; `routings` collects what the gate decides, a prompt at a time."""
+    def _ways(self, class_name: str, routings: dict[Click, Routing]) -> list[_Way]:
+        """Returns the methods that apply to a class; `routings` collects what the gate decides on each first click."""
         planned, mixture, case = self.labelled.planned, self.mixture, self._case
         native, configuration = self.foundation.native, planned.configuration_of(class_name)
         own = mixture.expert_of(planned.name, class_name)
@@ -114,13 +114,15 @@ class CaseRun:
             return lambda clicks: case.answer(clicks, chosen)
 
         def mixed(clicks: Sequence[Click]) -> Answer:
-            decision = mixture.route(case, clicks[:1])
-            routings.append(decision)
-            return mixture.answer(case, clicks, decision, general_configuration=native)
+            first = clicks[0]
+            if first not in routings:
+                routings[first] = mixture.route(case, [first])
+            return mixture.answer(case, clicks, routings[first], general_configuration=native)
 
         def used() -> str:
-            names = {mixture.expert(key).configuration.name for decision in routings for key in decision.chosen}
-            if any(not decision.chosen for decision in routings):
+            decisions = routings.values()
+            names = {mixture.expert(key).configuration.name for decision in decisions for key in decision.chosen}
+            if any(not decision.chosen for decision in decisions):
                 names.add(native.name)
             return "+".join(sorted(names)) or configuration.name
 
@@ -136,7 +138,7 @@ class CaseRun:
 
     def _judge_clicks(self, truth: Truth, first: Sequence[Click], seed: int) -> None:
         """Lets every method answer the same first clicks, one a target; later ones correct each method's own mask."""
-        routings: list[Routing] = []
+        routings: dict[Click, Routing] = {}
         masks: dict[Method, NDArray[np.bool_]] = {}
         wanted, most = self.asked.clicks, max(self.asked.clicks)
         targets = [self.labelled.target(truth.class_name, click) for click in first] if most > 1 else []
@@ -159,7 +161,7 @@ class CaseRun:
                             of_one.append(click)
         if masks:
             self._take_picture(truth, masks)
-        for decision in routings[: len(first)]:
+        for decision in routings.values():
             self._record_routing(truth.class_name, decision, seed)
 
     def _judge_automatic(self, truth: Truth) -> None:
@@ -176,7 +178,7 @@ class CaseRun:
         )
         found = seen.peak >= self.mixture.member(planned.name).thresholds[truth.class_name]
         clicks = [self.labelled.image.click_from_configuration(click, configuration) for click in seen.clicks]
-        for way in self._ways(truth.class_name, []):
+        for way in self._ways(truth.class_name, {}):
             began = time.monotonic()
             answers = [way.answer([click]) for click in clicks] if found else []
             self._record(truth, way, answers, "automatic", AUTOMATIC, 0, time.monotonic() - began)
