@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,77 +106,98 @@ def collect_members(
 
     An expert of another dataset that serves a member's class joins as its own card describes it, so that an expert that
     was shared needs neither its dataset nor its plan.
+
+    Args:
+        planned: the mixture's datasets.
+        folds: mixture folds.
+        places: where experts and locators lie.
+
+    Returns:
+        Experts and datasets, in the order in which the gate knows them.
+
+    Raises:
+        ArtefactError: some are not finished, or belong to another plan than there is now.
     """
     missing: list[str] = []
-    experts, datasets = [], []
-    for dataset in planned:
-        serving = {fold: fold % dataset.num_folds for fold in folds}
-        for task in dataset.plan.tasks:
-            hashes = {}
-            for fold, own in serving.items():
-                folder = places.expert_fold(dataset.name, task.name, own)
-                if not (folder / EXPERT_JSON).is_file():
-                    unfrozen = any(folder.parent.glob(f"unfrozen_*/{folder.name}/{EXPERT_JSON}"))
-                    missing.append(f"{expert_key(dataset.name, task.name)}, fold {own}" + unfrozen * _UNFROZEN)
-                    continue
-                card = ExpertCard.load(folder / EXPERT_JSON)
-                if card.unfrozen != "nothing":
-                    raise ArtefactError(f"{folder / EXPERT_JSON}{_UNFROZEN}. Run sammoe_train_expert without it.")
-                _require_recipe(card.recipe, dataset.recipe(own, task), folder / EXPERT_JSON)
-                check_hash(folder / EXPERT_WEIGHTS, card.sha256)
-                hashes[str(fold)] = card.sha256
-            experts.append(
-                MixtureExpert(
-                    dataset=dataset.name,
-                    task=task.name,
-                    classes=task.classes,
-                    configuration=dataset.plan.configurations[task.configuration],
-                    sha256=hashes,
-                    expert_fold={str(fold): own for fold, own in serving.items()},
-                    threshold=NEVER,
-                )
-            )
-        locators: dict[str, str] = {}
-        peaks: dict[str, list[float]] = defaultdict(list)
-        longest_mm: list[float] = []
-        for fold, own in serving.items():
-            folder = places.locator_fold(dataset.name, own)
-            if (folder / LOCATOR_JSON).is_file():
-                locator = LocatorCard.load(folder / LOCATOR_JSON)
-                _require_recipe(locator.recipe, dataset.recipe(own), folder / LOCATOR_JSON)
-                check_hash(folder / LOCATOR_WEIGHTS, locator.sha256)
-                locators[str(fold)] = locator.sha256
-                longest_mm.append(locator.longest_mm)
-                for class_name, peak in locator.thresholds.items():
-                    peaks[class_name].append(peak)
-            elif dataset.plan.tasks:
-                missing.append(f"locator of {dataset.name}, fold {own}")
-        datasets.append(
-            MixtureDataset(
-                dataset=dataset.name,
-                num_folds=dataset.num_folds,
-                held_out_folds=tuple(fold for fold in folds if fold < dataset.num_folds),
-                configurations={c: dataset.configuration_of(c) for c in dataset.description.labels},
-                values=dataset.description.output_values,
-                nested=dataset.description.nested,
-                targets={c: dataset.plan.classes[c].target for c in dataset.description.labels},
-                experts=dataset.experts,
-                locator_configuration=dataset.plan.configurations[dataset.plan.locator_configuration],
-                thresholds={class_name: float(np.mean(values)) for class_name, values in peaks.items()},
-                locator_longest_mm=max(longest_mm, default=None),
-                locator_sha256=locators,
-                locator_fold={str(fold): own for fold, own in serving.items()},
-            )
-        )
-    if not missing:
-        experts += _foreign_experts(planned, {expert_key(e.dataset, e.task) for e in experts}, folds, places)
+    experts = [expert for dataset in planned for expert in _own_experts(dataset, folds, places, missing)]
+    datasets = [_member(dataset, folds, places, missing) for dataset in planned]
     if missing:
         raise ArtefactError(
             "Not finished:\n"
             + "\n".join(f"  - {entry}" for entry in sorted(set(missing)))
             + "\nRun sammoe_train_expert for them, or choose finished folds with -f, or datasets with -d."
         )
-    return tuple(experts), tuple(datasets)
+    own = {expert_key(expert.dataset, expert.task) for expert in experts}
+    return (*experts, *_foreign_experts(planned, own, folds, places)), tuple(datasets)
+
+
+def _serving(dataset: PlannedDataset, folds: Sequence[int]) -> dict[int, int]:
+    """Returns the fold of a dataset that serves each mixture fold: those with fewer folds begin again."""
+    return {fold: fold % dataset.num_folds for fold in folds}
+
+
+def _own_experts(
+    dataset: PlannedDataset, folds: Sequence[int], places: Results, missing: list[str]
+) -> Iterator[MixtureExpert]:
+    """Yields the experts that were trained on a dataset; what is not finished is added to `missing`."""
+    serving = _serving(dataset, folds)
+    for task in dataset.plan.tasks:
+        hashes = {}
+        for fold, own in serving.items():
+            folder = places.expert_fold(dataset.name, task.name, own)
+            if not (folder / EXPERT_JSON).is_file():
+                unfrozen = any(folder.parent.glob(f"unfrozen_*/{folder.name}/{EXPERT_JSON}"))
+                missing.append(f"{expert_key(dataset.name, task.name)}, fold {own}" + unfrozen * _UNFROZEN)
+                continue
+            card = ExpertCard.load(folder / EXPERT_JSON)
+            if card.unfrozen != "nothing":
+                raise ArtefactError(f"{folder / EXPERT_JSON}{_UNFROZEN}. Run sammoe_train_expert without it.")
+            _require_recipe(card.recipe, dataset.recipe(own, task), folder / EXPERT_JSON)
+            check_hash(folder / EXPERT_WEIGHTS, card.sha256)
+            hashes[str(fold)] = card.sha256
+        yield MixtureExpert(
+            dataset=dataset.name,
+            task=task.name,
+            classes=task.classes,
+            configuration=dataset.plan.configurations[task.configuration],
+            sha256=hashes,
+            expert_fold={str(fold): own for fold, own in serving.items()},
+            threshold=NEVER,
+        )
+
+
+def _member(dataset: PlannedDataset, folds: Sequence[int], places: Results, missing: list[str]) -> MixtureDataset:
+    """Returns a dataset as the mixture knows it, with its locators; those not finished are added to `missing`."""
+    plan, serving = dataset.plan, _serving(dataset, folds)
+    found: dict[int, LocatorCard] = {}
+    for fold, own in serving.items():
+        folder = places.locator_fold(dataset.name, own)
+        if (folder / LOCATOR_JSON).is_file():
+            card = LocatorCard.load(folder / LOCATOR_JSON)
+            _require_recipe(card.recipe, dataset.recipe(own), folder / LOCATOR_JSON)
+            check_hash(folder / LOCATOR_WEIGHTS, card.sha256)
+            found[fold] = card
+        elif plan.tasks:
+            missing.append(f"locator of {dataset.name}, fold {own}")
+    peaks: dict[str, list[float]] = defaultdict(list)
+    for card in found.values():
+        for class_name, peak in card.thresholds.items():
+            peaks[class_name].append(peak)
+    return MixtureDataset(
+        dataset=dataset.name,
+        num_folds=dataset.num_folds,
+        held_out_folds=tuple(fold for fold in folds if fold < dataset.num_folds),
+        configurations={c: dataset.configuration_of(c) for c in dataset.description.labels},
+        values=dataset.description.output_values,
+        nested=dataset.description.nested,
+        targets={c: plan.classes[c].target for c in dataset.description.labels},
+        experts=dataset.experts,
+        locator_configuration=plan.configurations[plan.locator_configuration],
+        thresholds={class_name: float(np.mean(values)) for class_name, values in peaks.items()},
+        locator_longest_mm=max((card.longest_mm for card in found.values()), default=None),
+        locator_sha256={str(fold): card.sha256 for fold, card in found.items()},
+        locator_fold={str(fold): own for fold, own in serving.items()},
+    )
 
 
 def _foreign_experts(
