@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from planning.configurations import (
 from planning.expert_choice import (
     MEASURED_CASES,
     Measurement,
+    Score,
     TargetKind,
     choose_configuration,
     evidence_of,
@@ -81,63 +84,49 @@ def make_plan(
     """
     cell_voxels = cell_voxels_of(foundation.card.builder)
     proposed = propose_configurations(foundation.native, fingerprint, cell_voxels)
-    candidates = {name: one for name, one in proposed.items() if memory.fits(one.patch_size)}
-    cases_of = _training_cases_of(raw, fingerprint, splits, seed)
-    targets = {name: _target(fingerprint, name) for name in raw.labels}
-    evidence = _gather_evidence(
-        raw,
-        fingerprint,
-        foundation,
-        candidates,
-        cell_voxels,
-        cases_of,
-        targets,
+    ground = _Ground(
+        raw=raw,
+        fingerprint=fingerprint,
+        foundation=foundation,
+        candidates={name: one for name, one in proposed.items() if memory.fits(one.patch_size)},
+        cell_voxels=cell_voxels,
+        cases_of=_training_cases_of(raw, fingerprint, splits, seed),
         seed=seed,
         device=device,
-        workers=workers,
     )
+    evidence = _gather_evidence(ground, workers)
     of_both_sides = _pool_sides(fingerprint, evidence)
     decisive = {**evidence, **of_both_sides}
-    choices = {name: choose_configuration(decisive[name], expert_threshold) for name in raw.labels}
-    needy = {
-        name: configuration
-        for name, (configuration, _) in choices.items()
-        if fingerprint.classes[name].cases and not _is_mastered(decisive[name].get(configuration), expert_threshold)
-    }
-    if grouping == "one":
-        shared = shared_configuration(needy)
-        choices |= dict.fromkeys(needy, (shared, f"{shared} as for all classes of the one expert"))
-        needy = dict.fromkeys(needy, shared)
-    by_expert = _measure_candidates(
-        raw, foundation, candidates, needy, cases_of, targets, candidate_experts, seed=seed, device=device
-    )
-    serving = {name: best for name in needy if (best := _good_enough(by_expert[name], expert_threshold)) is not None}
+    choices = _choose(ground, decisive, expert_threshold, grouping)
+    by_expert = _measure_experts(ground, choices, candidate_experts)
+    serving = {name: best for name, found in by_expert.items() if (best := _good_enough(found, expert_threshold))}
     tasks = group_into_tasks(
-        {name: configuration for name, configuration in needy.items() if name not in serving},
+        {name: one.configuration for name, one in choices.items() if one.needs_expert and name not in serving},
         {name: measured.thickness_mm for name, measured in fingerprint.classes.items()},
-        {name: len(cases) for name, cases in cases_of.items()},
+        {name: len(cases) for name, cases in ground.cases_of.items()},
         raw.name,
         grouping,
         effort,
     )
     tasks = tuple(task.model_copy(update={"start_from": _best_start(task, evidence, by_expert)}) for task in tasks)
     task_of = {name: task.name for task in tasks for name in task.classes} | serving
-    classes = {
-        name: ClassPlan(
-            configuration=configuration,
-            target=targets[name],
+    classes = {}
+    for name, choice in choices.items():
+        found, measured = decisive[name].get(choice.configuration), by_expert.get(name, {})
+        why = f"{_why_expert(found, task_of.get(name), measured, expert_threshold)}; {choice.why}"
+        if name in of_both_sides:
+            why += f" (both sides together, with {fingerprint.classes[name].partner})"
+        classes[name] = ClassPlan(
+            configuration=choice.configuration,
+            target=ground.target(name),
             task=task_of.get(name),
-            reason=f"{_why_expert(found, task_of.get(name), by_expert.get(name, {}), expert_threshold)}; {why}"
-            + (f" (both sides together, with {fingerprint.classes[name].partner})" if name in of_both_sides else ""),
+            reason=why,
             evidence=evidence[name],
-            measured_on=_measured_on(raw, cases_of[name]) if evidence[name] else (),
-            experts=by_expert.get(name, {}),
+            measured_on=ground.measured_on(name) if evidence[name] else (),
+            experts=measured,
         )
-        for name, (configuration, why) in choices.items()
-        for found in [decisive[name].get(configuration)]
-    }
     used = {chosen.configuration for chosen in classes.values()}
-    configurations = {name: candidate for name, candidate in candidates.items() if name in used}
+    configurations = {name: candidate for name, candidate in ground.candidates.items() if name in used}
     batch_size = memory.largest_batch(one.patch_size for one in configurations.values())
     return Plan(
         dataset=raw.name,
@@ -150,9 +139,9 @@ def make_plan(
         candidate_experts=tuple(candidate.entry for candidate in candidate_experts),
         remarks=(
             *remarks_on(raw, foundation, candidate_experts),
-            *(memory.remark_on(one) for name, one in proposed.items() if name not in candidates),
+            *(memory.remark_on(one) for name, one in proposed.items() if name not in ground.candidates),
         ),
-        locator_configuration=choose_locator_configuration(configurations, fingerprint, cell_voxels),
+        locator_configuration=choose_locator_configuration(configurations, fingerprint, ground.cell_voxels),
         locator_budget=locator_budget(len(splits.folds[0].train), len(raw.labels), effort),
         training=training_settings(raw.labels, batch_size, has_detail=has_detail(foundation.card.builder)),
         memory_target_gb=memory.target_gb,
@@ -165,6 +154,74 @@ def make_plan(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """What decisions stand on: the dataset, and how decoders are tried on it.
+
+    Attributes:
+        raw: the dataset.
+        fingerprint: of it.
+        foundation: whose encoder all decoders share.
+        candidates: configurations that finetuning has the memory for, native first.
+        cell_voxels: a side of one cell of the decoder's mask.
+        cases_of: by class, the cases of fold 0's `train` that have it, in a seeded order that all classes share.
+        seed: of clicks.
+        device: to run the foundation on.
+    """
+
+    raw: RawDataset
+    fingerprint: DatasetFingerprint
+    foundation: Foundation
+    candidates: Mapping[str, Configuration]
+    cell_voxels: int
+    cases_of: Mapping[str, Sequence[str]]
+    seed: int
+    device: str
+
+    def target(self, name: str) -> TargetKind:
+        """Returns what one click on a class points at."""
+        return "component" if self.fingerprint.classes[name].components >= 2 else "class"
+
+    def measured_on(self, name: str) -> tuple[str, ...]:
+        """Returns the first training cases that have a class, in the order of the dataset."""
+        chosen = set(self.cases_of[name][:MEASURED_CASES])
+        return tuple(case.name for case in self.raw.training_cases if case.name in chosen)
+
+    def measure(
+        self, decoders: Mapping[str, Path | None], candidates_of: Mapping[str, Sequence[str]]
+    ) -> dict[str, dict[str, dict[str, list[Score]]]]:
+        """Lets decoders answer one click on each class, in the configurations that are candidates for it.
+
+        Returns:
+            A score a case, by decoder, class and candidate.
+        """
+        measurements = {
+            name: Measurement(
+                values=self.raw.labels[name],
+                target=self.target(name),
+                cases=self.measured_on(name),
+                candidates=tuple(self.candidates[candidate] for candidate in candidates),
+            )
+            for name, candidates in candidates_of.items()
+        }
+        return measure_decoders(self.raw, self.foundation, decoders, measurements, seed=self.seed, device=self.device)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What was decided for a class.
+
+    Attributes:
+        configuration: in which it is looked at.
+        why: that one.
+        needs_expert: whether the general expert is not good enough, and there is something to train on.
+    """
+
+    configuration: str
+    why: str
+    needs_expert: bool
+
+
 def _training_cases_of(
     raw: RawDataset, fingerprint: DatasetFingerprint, splits: Splits, seed: int
 ) -> dict[str, list[str]]:
@@ -175,87 +232,58 @@ def _training_cases_of(
     return {name: [case for case in order if name in classes_of[case]] for name in raw.labels}
 
 
-def _target(fingerprint: DatasetFingerprint, name: str) -> TargetKind:
-    return "component" if fingerprint.classes[name].components >= 2 else "class"
-
-
-def _gather_evidence(
-    raw: RawDataset,
-    fingerprint: DatasetFingerprint,
-    foundation: Foundation,
-    candidates: Mapping[str, Configuration],
-    cell_voxels: int,
-    cases_of: Mapping[str, Sequence[str]],
-    targets: Mapping[str, TargetKind],
-    *,
-    seed: int,
-    device: str,
-    workers: int,
-) -> dict[str, dict[str, CandidateEvidence]]:
+def _gather_evidence(ground: _Ground, workers: int) -> dict[str, dict[str, CandidateEvidence]]:
     """Measures ceilings from labels alone, then the general expert where the ceiling leaves hope."""
-    fitting = {name: fitting_configurations(candidates, measured) for name, measured in fingerprint.classes.items()}
+    raw, classes = ground.raw, ground.fingerprint.classes
+    fitting = {name: fitting_configurations(ground.candidates, measured) for name, measured in classes.items()}
     jobs = []
     for case in raw.training_cases:
-        here = {name: fitting[name] for name in raw.labels if case.name in cases_of[name][:CEILING_CASES]}
+        here = {name: fitting[name] for name in raw.labels if case.name in ground.cases_of[name][:CEILING_CASES]}
         if here:
-            jobs.append(CeilingJob(case=case, labels=raw.labels, candidates=here, cell_voxels=cell_voxels))
+            jobs.append(CeilingJob(case=case, labels=raw.labels, candidates=here, cell_voxels=ground.cell_voxels))
     ceilings = measure_ceilings(jobs, workers=workers)
-    measurements = {
-        name: _measurement(raw, name, targets, cases_of, [candidates[c] for c in worth_measuring(ceilings[name])])
-        for name in ceilings
-    }
-    found = measure_decoders(raw, foundation, {GENERAL: None}, measurements, seed=seed, device=device)
+    found = ground.measure({GENERAL: None}, {name: worth_measuring(of_class) for name, of_class in ceilings.items()})
     return {name: evidence_of(ceilings.get(name, {}), found[GENERAL].get(name, {})) for name in raw.labels}
 
 
-def _measurement(
-    raw: RawDataset,
-    name: str,
-    targets: Mapping[str, TargetKind],
-    cases_of: Mapping[str, Sequence[str]],
-    candidates: Sequence[Configuration],
-) -> Measurement:
-    return Measurement(
-        values=raw.labels[name],
-        target=targets[name],
-        cases=_measured_on(raw, cases_of[name]),
-        candidates=tuple(candidates),
-    )
+def _choose(
+    ground: _Ground,
+    evidence: Mapping[str, Mapping[str, CandidateEvidence]],
+    expert_threshold: float,
+    grouping: Grouping,
+) -> dict[str, _Choice]:
+    """Chooses each class's configuration, and tells which classes need an expert."""
+    choices = {}
+    for name in ground.raw.labels:
+        configuration, why = choose_configuration(evidence[name], expert_threshold)
+        mastered = _is_mastered(evidence[name].get(configuration), expert_threshold)
+        choices[name] = _Choice(configuration, why, bool(ground.fingerprint.classes[name].cases) and not mastered)
+    needy = {name: choice for name, choice in choices.items() if choice.needs_expert}
+    if grouping == "one" and needy:
+        shared = shared_configuration({name: choice.configuration for name, choice in needy.items()})
+        choices |= dict.fromkeys(needy, _Choice(shared, f"{shared} as for all classes of the one expert", True))
+    return choices
 
 
-def _measured_on(raw: RawDataset, having: Sequence[str]) -> tuple[str, ...]:
-    """Returns the first cases of those that have a class, in the order of the dataset."""
-    chosen = set(having[:MEASURED_CASES])
-    return tuple(case.name for case in raw.training_cases if case.name in chosen)
-
-
-def _measure_candidates(
-    raw: RawDataset,
-    foundation: Foundation,
-    configurations: Mapping[str, Configuration],
-    needy: Mapping[str, str],
-    cases_of: Mapping[str, Sequence[str]],
-    targets: Mapping[str, TargetKind],
-    experts: Sequence[Candidate],
-    *,
-    seed: int,
-    device: str,
+def _measure_experts(
+    ground: _Ground, choices: Mapping[str, _Choice], experts: Sequence[Candidate]
 ) -> dict[str, dict[str, float]]:
-    """Returns the mean Dice of experts by class, each where its configuration is the one chosen for the class."""
-    by_expert: dict[str, dict[str, float]] = {name: {} for name in needy}
-    for configuration in dict.fromkeys(needy.values()):
-        fitting = {one.entry.expert: one.weights for one in experts if one.fits(configurations[configuration])}
+    """Returns the mean Dice of finished experts on each class that needs one, where they are of its configuration."""
+    by_expert: dict[str, dict[str, float]] = {name: {} for name, choice in choices.items() if choice.needs_expert}
+    for configuration in dict.fromkeys(choices[name].configuration for name in by_expert):
+        fitting = [one for one in experts if one.fits(ground.candidates[configuration])]
         if not fitting:
             continue
-        for one in experts:
-            if one.entry.expert in fitting:
-                check_hash(one.weights, one.entry.sha256)
-        measurements = {
-            name: _measurement(raw, name, targets, cases_of, [configurations[configuration]])
-            for name, chosen in needy.items()
-            if chosen == configuration and cases_of[name]
-        }
-        found = measure_decoders(raw, foundation, fitting, measurements, seed=seed, device=device)
+        for one in fitting:
+            check_hash(one.weights, one.entry.sha256)
+        found = ground.measure(
+            {one.entry.expert: one.weights for one in fitting},
+            {
+                name: [configuration]
+                for name in by_expert
+                if choices[name].configuration == configuration and ground.cases_of[name]
+            },
+        )
         for key, of_class in found.items():
             for name, scores in of_class.items():
                 by_expert[name][key] = round(float(np.mean([score.dice for score in scores[configuration]])), _DIGITS)

@@ -58,7 +58,7 @@ def find_folders(
     """Finds the three roots: a flag wins over its environment variable, and that over a folder under `sammoe_home`.
 
     Where `sammoe_raw` is unset, `nnUNet_raw` serves, since the raw format is the same. Where neither a variable nor
-    `sammoe_home` is set, everything falls back to `~/sammoe`; each fallback is logged.
+    `sammoe_home` is set, everything falls back to `~/sammoe`. What nobody set is logged.
 
     Args:
         raw: value of the command's `--raw` flag, if given; likewise `preprocessed` and `results`.
@@ -90,8 +90,10 @@ def _root(flag: str | None, variable: str, *others: str, create: bool) -> Path:
                 logger.warning("%s is not set: using %s=%s", variable, origin, folder)
             break
     else:
-        folder = (_folder(os.environ.get(HOME)) or Path.home() / "sammoe") / variable
-        logger.warning("%s is not set: using %s (set %s or %s to choose another)", variable, folder, variable, HOME)
+        home = _folder(os.environ.get(HOME))
+        folder = (home or Path.home() / "sammoe") / variable
+        if home is None:
+            logger.warning("%s is not set: using %s (set %s or %s to choose another)", variable, folder, variable, HOME)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{variable}={folder} is a file. Set {variable} to a folder.")
     if create:

@@ -194,9 +194,10 @@ def test_folders_that_are_not_set_are_said(
 ) -> None:
     for name in ("raw", "preprocessed", "results"):
         monkeypatch.delenv(f"sammoe_{name}")
-    monkeypatch.setenv("sammoe_home", str(tmp_path / "home"))
+    monkeypatch.delenv("sammoe_home", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "user")
     assert command("-d", "7") == 1
-    assert f"sammoe_raw is not set: using {tmp_path / 'home' / 'sammoe_raw'}" in caplog.text
+    assert f"sammoe_raw is not set: using {tmp_path / 'user' / 'sammoe' / 'sammoe_raw'}" in caplog.text
 
 
 @pytest.mark.parametrize(

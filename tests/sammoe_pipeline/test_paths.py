@@ -56,10 +56,13 @@ def test_nothing_set_falls_back_to_the_users_home_and_says_so(tmp_path: Path, ca
 
 
 @pytest.mark.parametrize("home", ["{}/data", "'{}/data'", "~/../data"])
-def test_one_home_serves_for_all(environment: pytest.MonkeyPatch, tmp_path: Path, home: str) -> None:
+def test_one_home_serves_for_all_without_a_word(
+    environment: pytest.MonkeyPatch, tmp_path: Path, home: str, caplog: pytest.LogCaptureFixture
+) -> None:
     environment.setenv("sammoe_home", home.format(tmp_path))
     (tmp_path / "user").mkdir()
     assert find_folders().results.resolve() == tmp_path / "data" / "sammoe_results"
+    assert not caplog.messages
 
 
 def test_raw_data_of_nnunet_serve_and_this_is_said(
