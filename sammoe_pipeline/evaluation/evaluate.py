@@ -116,20 +116,14 @@ def evaluate(
     joined = {expert_key(expert.dataset, expert.task) for expert in card.experts}
     planned = [dataset.with_experts(joined) for dataset in planned]
     tolerances_mm = _tolerances(planned, tolerance_mm, class_tolerances_mm or {})
-    asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=False)
     settings = {
         "mixture": sha256_of(mixture_folder / MIXTURE_JSON),
         "foundation": foundation.card.sha256,
         "computed": [encoder.on(device), torch.get_num_threads()],
     }
     wanted = card.folds if folds is None else tuple(folds)
-    jobs = []
-    for fold in wanted:
-        for dataset, files in zip(planned, raw, strict=True):
-            for place, case in enumerate(dataset.fold(fold).val if fold < dataset.num_folds else ()):
-                of_case = replace(asked, forgetting=place < (forgetting or 0))
-                key = _key(settings | {"asked": asdict(of_case)}, dataset, files, case, tolerances_mm)
-                jobs.append(_Job(dataset, files, fold, case, of_case, key))
+    asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=False)
+    jobs = _held_out(planned, raw, wanted, asked, forgetting or 0, settings, tolerances_mm)
     if not jobs:
         raise UsageError(f"-f: no dataset of mixture '{name}' holds out cases in folds {', '.join(map(str, wanted))}.")
     folder = mixture_folder / EVALUATION
@@ -148,27 +142,18 @@ def evaluate(
     answers = [record for _, one in finished for record in one.cases]
     cases = [*answers, *oracle_records(answers, experts)]
     routing = [record for _, one in finished for record in one.routing]
-    held_out: dict[str, list[str]] = {}
-    for job in jobs:
-        held_out.setdefault(job.dataset.name, []).append(job.case)
     summary = summarise(
         cases,
         routing,
         experts,
         mixture=card,
         foundation=foundation.card,
-        held_out=held_out,
+        held_out={dataset.name: [job.case for job in jobs if job.dataset.name == dataset.name] for dataset in planned},
         provenance=provenance(seed=0, device=encoder.on(device), threads=torch.get_num_threads()),
         absent=Counter((one.dataset, class_name) for _, one in finished for class_name in one.absent),
         tolerances_mm=tolerances_mm,
         forgetting_cases=None if all(job.asked.forgetting for job in jobs) else forgetting,
-        resources=Resources(
-            seconds_per_case=median(one.seconds for _, one in finished),
-            memory_mb=max((one.memory_mb for _, one in finished if one.memory_mb is not None), default=None),
-            gpu_memory_mb=max(
-                (one.gpu_memory_mb for _, one in finished if one.gpu_memory_mb is not None), default=None
-            ),
-        ),
+        resources=_resources([one for _, one in finished]),
     )
     write_cases(folder / CASES_CSV, cases)
     write_routing(folder / ROUTING_CSV, routing)
@@ -180,6 +165,26 @@ def evaluate(
     pictures = _pictures_by_class(planned, store, finished)
     write_report(folder, summary, cases, routing, card.calibration, pictures)
     return summary
+
+
+def _held_out(
+    planned: Sequence[PlannedDataset],
+    raw: Sequence[RawDataset],
+    folds: Sequence[int],
+    asked: Asked,
+    forgetting: int,
+    settings: Mapping[str, object],
+    tolerances_mm: Mapping[ClassName, float],
+) -> list[_Job]:
+    """Returns the cases that folds hold out; in the first few of each dataset and fold, experts are asked as well."""
+    jobs = []
+    for fold in folds:
+        for dataset, files in zip(planned, raw, strict=True):
+            for place, case in enumerate(dataset.fold(fold).val if fold < dataset.num_folds else ()):
+                of_case = replace(asked, forgetting=place < forgetting)
+                key = _key({**settings, "asked": asdict(of_case)}, dataset, files, case, tolerances_mm)
+                jobs.append(_Job(dataset, files, fold, case, of_case, key))
+    return jobs
 
 
 def _ask(
@@ -243,6 +248,16 @@ def _finish(job: _Job, run: CaseRun, seconds: float) -> FinishedCase:
         seconds=seconds,
         memory_mb=_memory_mb(),
         gpu_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if on_card else None,
+    )
+
+
+def _resources(finished: Sequence[FinishedCase]) -> Resources:
+    held = [one.memory_mb for one in finished if one.memory_mb is not None]
+    allocated = [one.gpu_memory_mb for one in finished if one.gpu_memory_mb is not None]
+    return Resources(
+        seconds_per_case=median(one.seconds for one in finished),
+        memory_mb=max(held, default=None),
+        gpu_memory_mb=max(allocated, default=None),
     )
 
 

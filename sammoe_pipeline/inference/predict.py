@@ -80,11 +80,8 @@ def predict_folder(
     cases = part_of(everything, num_parts=num_parts, part_id=part_id)
     classes = output_classes(mixture, dataset)
     located = [c for c in classes if mixture.locators.get(c.dataset)]
-    if prompts.kind == "locator" and not located:
-        raise UsageError(
-            "There is nothing that could say where to look: the mixture has no locator. Give clicks with --prompts, or "
-            "train a dataset with sammoe_train_expert and join it with sammoe_train_gate."
-        )
+    if prompts.kind == "locator":
+        _require_locator(located)
     if prompts.kind == "mask":
         _require_common_classes(prompts, classes)
     if mixture.foundation.card.for_research_only:
@@ -93,17 +90,7 @@ def predict_folder(
         )
     if any(case.is_dicom for case in cases):
         logger.info("Label maps of DICOM series are written as .nii.gz, on the grid of the series")
-    settings = PredictionSettings(
-        foundation_sha256=mixture.foundation.card.sha256,
-        mixture_sha256=_sha256_of_card(mixture),
-        folds=mixture.folds,
-        dataset=dataset,
-        prompt=prompts.kind,
-        instances=prompts.instances,
-        precision=mixture.encoder.precision,
-        save_probabilities=save_probabilities,
-        one_file_per_class=one_file_per_class,
-    )
+    settings = _settings(mixture, dataset, prompts, save_probabilities, one_file_per_class)
     record = target / predictions_json(num_parts, part_id)
     replaced = None if resume else record
     earlier = EarlierPredictions.read(target, replaced=replaced)
@@ -149,6 +136,31 @@ def predict_folder(
 
 def _sha256_of_card(mixture: Mixture) -> str | None:
     return hashlib.sha256(mixture.card.model_dump_json().encode()).hexdigest() if mixture.card else None
+
+
+def _settings(
+    mixture: Mixture, dataset: str | None, prompts: PromptSource, save_probabilities: bool, one_file_per_class: bool
+) -> PredictionSettings:
+    """Returns all that label maps of one folder have in common."""
+    return PredictionSettings(
+        foundation_sha256=mixture.foundation.card.sha256,
+        mixture_sha256=_sha256_of_card(mixture),
+        folds=mixture.folds,
+        dataset=dataset,
+        prompt=prompts.kind,
+        instances=prompts.instances,
+        precision=mixture.encoder.precision,
+        save_probabilities=save_probabilities,
+        one_file_per_class=one_file_per_class,
+    )
+
+
+def _require_locator(located: Sequence[OutputClass]) -> None:
+    if not located:
+        raise UsageError(
+            "There is nothing that could say where to look: the mixture has no locator. Give clicks with --prompts, or "
+            "train a dataset with sammoe_train_expert and join it with sammoe_train_gate."
+        )
 
 
 def _require_common_classes(prompts: PromptSource, classes: Sequence[OutputClass]) -> None:
