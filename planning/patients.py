@@ -18,7 +18,7 @@ _SHOWN = 5
 
 
 def name_patients(folder: Path, pattern: re.Pattern[str]) -> None:
-    """Writes `patients.json` of a raw dataset, so that cases of one patient share a fold.
+    """Writes `patients.json` of a raw dataset, so that cases of one patient share a fold; one that says so stays.
 
     Args:
         folder: the raw dataset's.
@@ -43,7 +43,8 @@ def name_patients(folder: Path, pattern: re.Pattern[str]) -> None:
             f"patient: widen the pattern, or write {folder / PATIENTS_JSON} by hand."
         )
     path = folder / PATIENTS_JSON
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != patients:
+    if not path.is_file():
+        write_text(path, json.dumps(patients, indent=2) + "\n")
+    elif json.loads(path.read_text(encoding="utf-8")) != patients:
         raise UsageError(f"--patients {pattern.pattern!r}: {path} says otherwise. Remove one of them.")
-    write_text(path, json.dumps(patients, indent=2) + "\n")
     logger.info("%s: %d cases of %d patients", folder.name, len(patients), len(set(patients.values())))

@@ -142,6 +142,17 @@ def test_patients_are_kept_together(
     assert held_out == {("scan_0", "scan_1"), ("scan_2", "scan_3"), ("scan_4", "scan_5")}
 
 
+def test_patients_that_names_tell_are_kept_together_and_the_same_command_finds_all_as_it_was(
+    make_raw: MakeRaw, blocks: Blocks, command: Command, prepared: PreprocessedDataset
+) -> None:
+    make_raw({f"sub-{index // 2}_scan-{index}": blocks["case_0"] for index in range(6)}, {"one": 1, "two": 2})
+    assert command("-d", "7", "--patients", "sub-[0-9]") == 0
+    assert {len({name[:5] for name in fold.val}) for fold in Splits.load(prepared.splits).folds} == {1}
+    before = contents(prepared)
+    assert command("-d", "7", "--patients", "sub-[0-9]") == 0
+    assert contents(prepared) == before
+
+
 def test_the_others_are_done_when_one_dataset_fails(
     make_raw: MakeRaw, blocks: Blocks, command: Command, prepared: PreprocessedDataset, capsys: Captured
 ) -> None:
