@@ -85,6 +85,10 @@ class PlannedDataset:
             raise UsageError(f"-f {fold}: {self.name} has folds 0 to {self.num_folds - 1}.")
         return self.splits.folds[fold]
 
+    def serving(self, mixture_fold: int) -> int:
+        """Returns the fold that serves a fold of a mixture, whose datasets with fewer folds begin again."""
+        return mixture_fold % self.num_folds
+
     def task(self, name: str) -> Task:
         """Returns a task by name.
 

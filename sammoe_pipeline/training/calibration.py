@@ -43,7 +43,7 @@ def try_out(members: Sequence[Member], fold: int, mixture: Mixture, seed: int) -
 
     jobs = []
     for member in members:
-        cases = member.planned.fold(fold % member.planned.num_folds).calibration
+        cases = member.planned.fold(member.planned.serving(fold)).calibration
         clicks = math.ceil(_PROMPTS / max(1, len(cases)))
         jobs += [(member, case, clicks) for case in choose_cases(member, cases, seed + 1)]
     bar = tqdm(side_by_side(try_case, jobs), desc=f"Calibrating fold {fold}", total=len(jobs), unit="case")

@@ -57,7 +57,7 @@ def finished_datasets(folders: Folders, foundation: Foundation, folds: Sequence[
     waiting: list[str] = []
     for plan in sorted(folders.preprocessed.glob(f"*/{foundation.card.name}/{PLAN_JSON}")):
         planned = PlannedDataset.load(folders, plan.parent.parent.name, foundation)
-        own = sorted({fold % planned.num_folds for fold in (folds or range(planned.num_folds))})
+        own = sorted({planned.serving(fold) for fold in (folds or range(planned.num_folds))})
         needed = [
             places.expert_fold(planned.name, task.name, fold) / EXPERT_JSON
             for task in planned.plan.tasks
@@ -131,16 +131,11 @@ def collect_members(
     return (*experts, *_foreign_experts(planned, own, folds, places)), tuple(datasets)
 
 
-def _serving(dataset: PlannedDataset, folds: Sequence[int]) -> dict[int, int]:
-    """Returns the fold of a dataset that serves each mixture fold: those with fewer folds begin again."""
-    return {fold: fold % dataset.num_folds for fold in folds}
-
-
 def _own_experts(
     dataset: PlannedDataset, folds: Sequence[int], places: Results, missing: list[str]
 ) -> Iterator[MixtureExpert]:
     """Yields the experts that were trained on a dataset; what is not finished is added to `missing`."""
-    serving = _serving(dataset, folds)
+    serving = {fold: dataset.serving(fold) for fold in folds}
     for task in dataset.plan.tasks:
         hashes = {}
         for fold, own in serving.items():
@@ -168,7 +163,7 @@ def _own_experts(
 
 def _member(dataset: PlannedDataset, folds: Sequence[int], places: Results, missing: list[str]) -> MixtureDataset:
     """Returns a dataset as the mixture knows it, with its locators; those not finished are added to `missing`."""
-    plan, serving = dataset.plan, _serving(dataset, folds)
+    plan, serving = dataset.plan, {fold: dataset.serving(fold) for fold in folds}
     found: dict[int, LocatorCard] = {}
     for fold, own in serving.items():
         folder = places.locator_fold(dataset.name, own)

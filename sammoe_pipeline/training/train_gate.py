@@ -6,14 +6,12 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from sammoe_pipeline.artefacts import (
-    MixtureCard,
-    provenance,
-)
+from sammoe_pipeline.artefacts import MixtureCard, MixtureExpert, provenance
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.evaluation.figures import threshold_curve
@@ -89,14 +87,6 @@ def train_gate(
     wanted = tuple(folds) if folds is not None else tuple(range(max(dataset.num_folds for dataset in planned)))
     experts, datasets = collect_members(planned, wanted, places)
     sealed = weight_hashes(experts, foundation, places)
-    index_of = {expert_key(expert.dataset, expert.task): index for index, expert in enumerate(experts)}
-    members = [
-        Member(planned=dataset, raw=files, experts={c: index_of[key] for c, key in dataset.experts.items()})
-        for dataset, files in zip(planned, raw, strict=True)
-    ]
-    model = foundation.load_model(device)
-    gate_hashes: dict[str, str] = {}
-    trials: list[Trial] = []
     card = MixtureCard(
         name=name,
         foundation=foundation.card.name,
@@ -113,78 +103,139 @@ def train_gate(
         seconds=0.0,
         provenance=provenance(seed=seed, device=device, threads=torch.get_num_threads()),
     )
-    training = [[one.planned.fold(fold % one.planned.num_folds).train for fold in wanted] for one in members]
-    seconds = dict.fromkeys(STEPS, 0.0)
-    with _timed(seconds, "describing"):
-        clicks = _described(card, members, model, foundation, seed, device) if experts else []
-    routing_sets = [
-        write_routing_set(places.routing_set(name, entry.dataset), entry, of, cases)
-        for entry, of, cases in zip(card.datasets, clicks, training, strict=bool(experts))
-    ]
-    card = card.model_copy(update={"datasets": tuple(routing_sets) or card.datasets})
-    for place, fold in enumerate(wanted if experts else ()):
-        with _timed(seconds, "fitting"):
-            gate = new_gate(foundation, model, card.datasets, experts)
-            taught = [of.of(cases[place]) for of, cases in zip(clicks, training, strict=True)]
-            fit_gate(gate, taught, seed=seed).to(device)
-            gate_hashes[str(fold)] = write_gate(gate, places.gate_fold(name, fold) / GATE_WEIGHTS)
-        with _timed(seconds, "calibrating"):
-            trials += try_out(members, fold, _assemble(card, fold, gate, model, foundation, places), seed)
-    points = calibration_curve(trials) if experts else []
-    thresholds = choose_thresholds(trials, points, max_general_loss) if experts else {}
+    if experts:
+        joining = _Joining(
+            card=card,
+            members=_members(planned, raw, experts),
+            model=foundation.load_model(device),
+            foundation=foundation,
+            places=places,
+            seed=seed,
+            device=device,
+        )
+        joining.describe_clicks()
+        for fold in wanted:
+            joining.calibrate(fold, joining.fit_gate(fold))
+        card = joining.choose_thresholds()
     if weight_hashes(experts, foundation, places) != sealed:
         raise ArtefactError(
             f"Weights of the foundation or an expert under {places.folder} changed while the gate was trained. Run "
             f"sammoe_train_gate again when nothing else writes there."
         )
-    finished = card.model_copy(
-        update={
-            "gate_sha256": gate_hashes,
-            "experts": tuple(one.model_copy(update={"threshold": thresholds[one.dataset]}) for one in experts),
-            "general_loss": general_loss(trials, thresholds) if experts else None,
-            "calibration": tuple(points),
-            "calibration_patients": len({trial.patient for trial in trials if trial.general_task}),
-            "seconds": time.monotonic() - began,
-            "seconds_by_step": seconds,
-        }
-    )
-    if points:
-        write_bytes(places.mixture(name) / CALIBRATION_PNG, picture(threshold_curve(points, thresholds), kind="png"))
-    finished.save(places.mixture(name) / MIXTURE_JSON)
-    return finished
+    card = card.model_copy(update={"seconds": time.monotonic() - began})
+    if card.calibration:
+        curve = threshold_curve(card.calibration, card.thresholds)
+        write_bytes(places.mixture(name) / CALIBRATION_PNG, picture(curve, kind="png"))
+    card.save(places.mixture(name) / MIXTURE_JSON)
+    return card
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    """Adds to a step what is done within."""
-    began = time.monotonic()
-    yield
-    seconds[step] += time.monotonic() - began
-
-
-def _described(
-    card: MixtureCard, members: Sequence[Member], model: SamMed3D, foundation: Foundation, seed: int, device: str
-) -> list[DescribedClicks]:
-    """Describes clicks in each member's training cases of all folds, in the configurations that it is judged on."""
-    configurations, _ = gate_configurations(foundation, card.experts)
-    judged = new_gate(foundation, model, card.datasets, card.experts).datasets
+def _members(
+    planned: Sequence[PlannedDataset], raw: Sequence[RawDataset], experts: Sequence[MixtureExpert]
+) -> list[Member]:
+    """Returns the datasets, each with the place in the gate's order of the expert that serves a class."""
+    place = {expert_key(expert.dataset, expert.task): index for index, expert in enumerate(experts)}
     return [
-        describe_clicks(
-            member,
-            sorted({fold % member.planned.num_folds for fold in card.folds}),
-            [configurations[index] for index in told.everything],
-            model,
-            foundation,
-            seed,
-            device,
-        )
-        for member, told in zip(members, judged, strict=True)
+        Member(planned=dataset, raw=files, experts={name: place[key] for name, key in dataset.experts.items()})
+        for dataset, files in zip(planned, raw, strict=True)
     ]
 
 
-def _assemble(
-    card: MixtureCard, fold: int, gate: Gate, model: SamMed3D, foundation: Foundation, places: Results
-) -> Mixture:
-    """Returns the mixture of one fold as prediction would have it, before it is on disk."""
-    decoders = load_experts(model, card.experts, [fold], places)
-    return Mixture(foundation=foundation, model=model, card=card, experts=card.experts, decoders=decoders, gates=[gate])
+@dataclass(kw_only=True)
+class _Joining:
+    """A mixture in the making, a step after the other."""
+
+    card: MixtureCard
+    members: Sequence[Member]
+    model: SamMed3D
+    foundation: Foundation
+    places: Results
+    seed: int
+    device: str
+    clicks: list[DescribedClicks] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
+
+    def describe_clicks(self) -> None:
+        """Describes clicks in each member's training cases of all folds, in the configurations that it is judged on."""
+        configurations, _ = gate_configurations(self.foundation, self.card.experts)
+        judged = self._new_gate().datasets
+        with self._timed("describing"):
+            self.clicks = [
+                describe_clicks(
+                    member,
+                    sorted({member.planned.serving(fold) for fold in self.card.folds}),
+                    [configurations[index] for index in told.everything],
+                    self.model,
+                    self.foundation,
+                    self.seed,
+                    self.device,
+                )
+                for member, told in zip(self.members, judged, strict=True)
+            ]
+        self._update(
+            datasets=tuple(
+                write_routing_set(
+                    self.places.routing_set(self.card.name, entry.dataset),
+                    entry,
+                    of,
+                    [_training_cases(member, fold) for fold in self.card.folds],
+                )
+                for entry, member, of in zip(self.card.datasets, self.members, self.clicks, strict=True)
+            )
+        )
+
+    def fit_gate(self, fold: int) -> Gate:
+        """Fits the gate of a fold to its training cases, and writes it."""
+        taught = [of.of(_training_cases(member, fold)) for member, of in zip(self.members, self.clicks, strict=True)]
+        with self._timed("fitting"):
+            gate = fit_gate(self._new_gate(), taught, seed=self.seed).to(self.device)
+        sha256 = write_gate(gate, self.places.gate_fold(self.card.name, fold) / GATE_WEIGHTS)
+        self._update(gate_sha256={**self.card.gate_sha256, str(fold): sha256})
+        return gate
+
+    def calibrate(self, fold: int, gate: Gate) -> None:
+        """Tries out a fold's gate on its calibration cases, as prediction would have the mixture."""
+        with self._timed("calibrating"):
+            mixture = Mixture(
+                foundation=self.foundation,
+                model=self.model,
+                card=self.card,
+                experts=self.card.experts,
+                decoders=load_experts(self.model, self.card.experts, [fold], self.places),
+                gates=[gate],
+            )
+            self.trials += try_out(self.members, fold, mixture, self.seed)
+
+    def choose_thresholds(self) -> MixtureCard:
+        """Returns the card with the thresholds that what was tried out in all folds speaks for."""
+        points = calibration_curve(self.trials)
+        thresholds = choose_thresholds(self.trials, points, self.card.max_general_loss)
+        self._update(
+            experts=tuple(
+                expert.model_copy(update={"threshold": thresholds[expert.dataset]}) for expert in self.card.experts
+            ),
+            general_loss=general_loss(self.trials, thresholds),
+            calibration=tuple(points),
+            calibration_patients=len({trial.patient for trial in self.trials if trial.general_task}),
+            seconds_by_step=self.seconds,
+        )
+        return self.card
+
+    def _new_gate(self) -> Gate:
+        return new_gate(self.foundation, self.model, self.card.datasets, self.card.experts)
+
+    def _update(self, **fields: object) -> None:
+        self.card = self.card.model_copy(update=fields)
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        """Adds to a step what is done within."""
+        began = time.monotonic()
+        yield
+        self.seconds[step] += time.monotonic() - began
+
+
+def _training_cases(member: Member, fold: int) -> tuple[str, ...]:
+    """Returns a member's training cases of a mixture fold."""
+    return member.planned.fold(member.planned.serving(fold)).train

@@ -188,10 +188,11 @@ def test_changed_expert_is_refused(copied: Workspace) -> None:
 
 def test_expert_that_changes_meanwhile_spoils_the_mixture(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _expert(copied, 0) / EXPERT_WEIGHTS
+    key = next(iter(copied.planned.experts.values()))
 
     def meddle(*_: object) -> list[Trial]:
         path.write_bytes(path.read_bytes() + b" ")
-        return [Trial("A:served", "one", False, {GENERAL: 0.1, "A/a": 0.9}, {(): 0.2, ("A/a",): 0.8})]
+        return [Trial("A:served", "one", False, {GENERAL: 0.1, key: 0.9}, {(): 0.2, (key,): 0.8})]
 
     monkeypatch.setattr(module, "try_out", meddle)
     with pytest.raises(ArtefactError, match="changed while the gate was trained"):
