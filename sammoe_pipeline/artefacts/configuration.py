@@ -18,3 +18,8 @@ class Configuration(Record):
     """Voxels a side of the window; a multiple of the encoder's stride."""
     channel: int = Field(ge=0, default=0)
     """Which channel of the image is read."""
+
+    @property
+    def shown(self) -> tuple[float, int, int]:
+        """What the network sees, whatever it is called: configurations that are equal in it share their encodings."""
+        return self.spacing_mm, self.patch_size, self.channel

@@ -38,7 +38,7 @@ class EncodedCase:
 
     def at(self, configuration: Configuration) -> EncodedImage:
         """Returns the case in a configuration."""
-        key = (configuration.spacing_mm, configuration.patch_size, configuration.channel)
+        key = configuration.shown
         if key not in self._encoded:
             self._encoded[key] = EncodedImage(
                 self.image.in_configuration(configuration),

@@ -29,23 +29,33 @@ def gate_configurations(
 ) -> tuple[list[Configuration], list[int]]:
     """Returns the configurations in which prompts are described, native first, and each expert's index among them.
 
-    Configurations of equal spacing, patch and channel are one, whatever their names.
+    Configurations that show the same are one, whatever their names.
     """
-    native = foundation.native
-    configurations = [native]
+    configurations = [foundation.native]
     indices = []
     for expert in experts:
-        same = [
-            index
-            for index, known in enumerate(configurations)
-            if (known.spacing_mm, known.patch_size, known.channel)
-            == (expert.configuration.spacing_mm, expert.configuration.patch_size, expert.configuration.channel)
-        ]
+        same = [index for index, known in enumerate(configurations) if known.shown == expert.configuration.shown]
         if not same:
             configurations.append(expert.configuration)
             same = [len(configurations) - 1]
         indices.append(same[0])
     return configurations, indices
+
+
+def described_configurations(
+    foundation: Foundation, dataset: MixtureDataset, experts: Sequence[MixtureExpert]
+) -> list[Configuration]:
+    """Returns the configurations in which prompts of a dataset are described to be judged, native first.
+
+    Their order depends on the mixture, since its experts have their configurations in the mixture's order.
+
+    Args:
+        foundation: gives the native configuration.
+        dataset: a member of the mixture.
+        experts: of the mixture, in the gate's order.
+    """
+    configurations, indices = gate_configurations(foundation, experts)
+    return [configurations[index] for index in _told_apart(dataset, experts, indices).everything]
 
 
 def new_gate(

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,10 @@ class DescribedClicks:
             cases=tuple(self.cases[index] for index in kept),
             descriptions=self.descriptions[kept],
         )
+
+    def described_in(self, configurations: Sequence[int]) -> DescribedClicks:
+        """Returns the same clicks in some of their configurations, in another order."""
+        return replace(self, descriptions=self.descriptions[:, list(configurations)])
 
 
 def describe_clicks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,13 +17,14 @@ from sammoe_pipeline.artefacts import (
 )
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.inference.prompt_description import new_gate
+from sammoe_pipeline.inference.prompt_description import described_configurations, new_gate
 from sammoe_pipeline.inference.routing import expert_key
-from sammoe_pipeline.paths import GATE_WEIGHTS, MIXTURE_JSON, Results
+from sammoe_pipeline.paths import MIXTURE_JSON, Results
 from sammoe_pipeline.training.described_clicks import DescribedClicks
-from sammoe_pipeline.training.gate_fitting import fit_gate, write_gate
+from sammoe_pipeline.training.gate_fitting import fit_gate
+from sammoe_pipeline.training.mixture_files import write_mixture
 from sammoe_pipeline.training.mixture_members import labels_of
-from sammoe_pipeline.training.routing_set import read_routing_set, write_routing_set
+from sammoe_pipeline.training.routing_set import read_routing_set
 from sammoe_pipeline.training.thresholds import TOP_K
 
 
@@ -64,35 +65,44 @@ def join_mixtures(
     folds = tuple(range(1 + max(fold for card in cards for fold in card.folds)))
     experts: dict[str, MixtureExpert] = {}
     members: dict[str, _Member] = {}
+    serving = {
+        card.name: {fold: fold if fold in card.folds else card.folds[fold % len(card.folds)] for fold in folds}
+        for card in cards
+    }
     for card in cards:
-        serving = {fold: fold if fold in card.folds else card.folds[fold % len(card.folds)] for fold in folds}
         for expert in card.experts:
             key = expert_key(expert.dataset, expert.task)
-            _add(experts, key, _expert_in(expert, serving, thresholds[expert.dataset]))
+            _add(experts, key, _expert_in(expert, serving[card.name], thresholds[expert.dataset]))
+    joined = tuple(experts.values())
+    for card in cards:
         for dataset in card.datasets:
             clicks, training = read_routing_set(places.routing_set(card.name, dataset.dataset), dataset)
             by_fold = dict(zip(card.folds, training, strict=True))
-            entry = _dataset_in(dataset, serving)
-            path = places.routing_set(name, dataset.dataset)
-            taught = [by_fold[serving[fold]] for fold in folds]
-            entry = write_routing_set(path, entry, clicks, taught)
-            _add(members, dataset.dataset, _Member(entry, clicks, tuple(map(frozenset, taught))))
+            member = _Member(
+                entry=_dataset_in(dataset, serving[card.name]),
+                clicks=clicks.described_in(_columns(foundation, dataset, card.experts, joined)),
+                training={fold: frozenset(by_fold[own]) for fold, own in serving[card.name].items()},
+            )
+            _add(members, dataset.dataset, member)
     entries = tuple(member.entry for member in members.values())
     model = foundation.load_model("cpu")
-    hashes = {}
-    for fold in folds:
-        gate = new_gate(foundation, model, entries, tuple(experts.values()))
-        fit_gate(gate, [member.clicks.of(member.training[fold]) for member in members.values()], seed=seed)
-        hashes[str(fold)] = write_gate(gate, places.gate_fold(name, fold) / GATE_WEIGHTS)
+    gates = {
+        fold: fit_gate(
+            new_gate(foundation, model, entries, joined),
+            [member.clicks.of(member.training[fold]) for member in members.values()],
+            seed=seed,
+        )
+        for fold in folds
+    }
     card = MixtureCard(
         name=name,
         foundation=foundation.card.name,
         foundation_sha256=foundation.card.sha256,
         folds=folds,
         datasets=entries,
-        experts=tuple(experts.values()),
+        experts=joined,
         labels=labels_of({one.dataset: tuple(one.values) for one in entries}, places.mixture(name) / MIXTURE_JSON),
-        gate_sha256=hashes,
+        gate_sha256={},
         top_k=TOP_K,
         max_general_loss=max(card.max_general_loss for card in cards),
         calibration=(),
@@ -100,17 +110,44 @@ def join_mixtures(
         seconds=time.monotonic() - began,
         provenance=provenance(seed=seed, device="cpu", threads=torch.get_num_threads()),
     )
-    card.save(places.mixture(name) / MIXTURE_JSON)
-    return card
+    return write_mixture(
+        card,
+        gates,
+        [member.clicks for member in members.values()],
+        [member.training for member in members.values()],
+        places,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Member:
     """A dataset with its clicks, and the training cases of each fold of the joined mixture."""
 
     entry: MixtureDataset
     clicks: DescribedClicks
-    training: tuple[frozenset[str], ...]
+    training: Mapping[int, frozenset[str]]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Member)
+            and _without_file(self.entry) == _without_file(other.entry)
+            and (self.clicks.classes, self.clicks.cases) == (other.clicks.classes, other.clicks.cases)
+            and torch.equal(self.clicks.descriptions, other.clicks.descriptions)
+            and self.training == other.training
+        )
+
+
+def _without_file(entry: MixtureDataset) -> MixtureDataset:
+    """Returns a dataset's entry without what it says of its routing set's file, which may have another order."""
+    return entry.model_copy(update={"routing_sha256": None})
+
+
+def _columns(
+    foundation: Foundation, dataset: MixtureDataset, held: Sequence[MixtureExpert], wanted: Sequence[MixtureExpert]
+) -> list[int]:
+    """Returns the column of each configuration that the joined gate reads in the clicks of one of the mixtures."""
+    order = [one.shown for one in described_configurations(foundation, dataset, held)]
+    return [order.index(one.shown) for one in described_configurations(foundation, dataset, wanted)]
 
 
 T = TypeVar("T", MixtureExpert, _Member)
@@ -118,9 +155,7 @@ T = TypeVar("T", MixtureExpert, _Member)
 
 def _add(known: dict[str, T], key: str, found: T) -> None:
     """Adds an expert or a dataset, which may be in several mixtures if it is the same in all of them."""
-    same = known.setdefault(key, found)
-    differs = same.entry != found.entry if isinstance(same, _Member) and isinstance(found, _Member) else same != found
-    if differs:
+    if known.setdefault(key, found) != found:
         raise UsageError(
             f"Two of the mixtures hold different things that are called {key}. Ask one of their makers to give it "
             f"another number or name."

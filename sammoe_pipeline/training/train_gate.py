@@ -17,7 +17,7 @@ from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.evaluation.figures import threshold_curve
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.mixture import Mixture
-from sammoe_pipeline.inference.prompt_description import gate_configurations, new_gate
+from sammoe_pipeline.inference.prompt_description import described_configurations, new_gate
 from sammoe_pipeline.inference.routing import expert_key
 from sammoe_pipeline.inference.stored_networks import load_experts
 from sammoe_pipeline.model import SamMed3D
@@ -25,7 +25,6 @@ from sammoe_pipeline.model.gate import Gate
 from sammoe_pipeline.page.canvas import picture
 from sammoe_pipeline.paths import (
     CALIBRATION_PNG,
-    GATE_WEIGHTS,
     MIXTURE_JSON,
     Results,
 )
@@ -33,10 +32,10 @@ from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import RawDataset
 from sammoe_pipeline.training.calibration import try_out
 from sammoe_pipeline.training.described_clicks import DescribedClicks, describe_clicks
-from sammoe_pipeline.training.gate_fitting import fit_gate, write_gate
+from sammoe_pipeline.training.gate_fitting import fit_gate
 from sammoe_pipeline.training.gate_prompts import Member
+from sammoe_pipeline.training.mixture_files import write_mixture
 from sammoe_pipeline.training.mixture_members import collect_members, output_labels, weight_hashes
-from sammoe_pipeline.training.routing_set import write_routing_set
 from sammoe_pipeline.training.thresholds import TOP_K, Trial, calibration_curve, choose_thresholds, general_loss
 
 logger = logging.getLogger(__name__)
@@ -103,31 +102,31 @@ def train_gate(
         seconds=0.0,
         provenance=provenance(seed=seed, device=device, threads=torch.get_num_threads()),
     )
+    joining = _Joining(
+        card=card,
+        members=_members(planned, raw, experts),
+        model=foundation.load_model(device),
+        foundation=foundation,
+        places=places,
+        seed=seed,
+        device=device,
+    )
     if experts:
-        joining = _Joining(
-            card=card,
-            members=_members(planned, raw, experts),
-            model=foundation.load_model(device),
-            foundation=foundation,
-            places=places,
-            seed=seed,
-            device=device,
-        )
         joining.describe_clicks()
         for fold in wanted:
-            joining.calibrate(fold, joining.fit_gate(fold))
+            joining.fit_gate(fold)
+            joining.calibrate(fold)
         card = joining.choose_thresholds()
     if weight_hashes(experts, foundation, places) != sealed:
         raise ArtefactError(
             f"Weights of the foundation or an expert under {places.folder} changed while the gate was trained. Run "
             f"sammoe_train_gate again when nothing else writes there."
         )
-    card = card.model_copy(update={"seconds": time.monotonic() - began})
     if card.calibration:
         curve = threshold_curve(card.calibration, card.thresholds)
         write_bytes(places.mixture(name) / CALIBRATION_PNG, picture(curve, kind="png"))
-    card.save(places.mixture(name) / MIXTURE_JSON)
-    return card
+    card = card.model_copy(update={"seconds": time.monotonic() - began})
+    return write_mixture(card, joining.gates, joining.clicks, joining.training, places)
 
 
 def _members(
@@ -153,49 +152,43 @@ class _Joining:
     seed: int
     device: str
     clicks: list[DescribedClicks] = field(default_factory=list)
+    gates: dict[int, Gate] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STEPS, 0.0))
 
+    @property
+    def training(self) -> list[dict[int, tuple[str, ...]]]:
+        """Training cases of each member in each of the mixture's folds."""
+        return [
+            {fold: member.planned.fold(member.planned.serving(fold)).train for fold in self.card.folds}
+            for member in self.members
+        ]
+
     def describe_clicks(self) -> None:
         """Describes clicks in each member's training cases of all folds, in the configurations that it is judged on."""
-        configurations, _ = gate_configurations(self.foundation, self.card.experts)
-        judged = self._new_gate().datasets
         with self._timed("describing"):
             self.clicks = [
                 describe_clicks(
                     member,
                     sorted({member.planned.serving(fold) for fold in self.card.folds}),
-                    [configurations[index] for index in told.everything],
+                    described_configurations(self.foundation, entry, self.card.experts),
                     self.model,
                     self.foundation,
                     self.seed,
                     self.device,
                 )
-                for member, told in zip(self.members, judged, strict=True)
+                for member, entry in zip(self.members, self.card.datasets, strict=True)
             ]
-        self._update(
-            datasets=tuple(
-                write_routing_set(
-                    self.places.routing_set(self.card.name, entry.dataset),
-                    entry,
-                    of,
-                    [_training_cases(member, fold) for fold in self.card.folds],
-                )
-                for entry, member, of in zip(self.card.datasets, self.members, self.clicks, strict=True)
-            )
-        )
 
-    def fit_gate(self, fold: int) -> Gate:
-        """Fits the gate of a fold to its training cases, and writes it."""
-        taught = [of.of(_training_cases(member, fold)) for member, of in zip(self.members, self.clicks, strict=True)]
+    def fit_gate(self, fold: int) -> None:
+        """Fits the gate of a fold to its training cases."""
         with self._timed("fitting"):
-            gate = fit_gate(self._new_gate(), taught, seed=self.seed).to(self.device)
-        sha256 = write_gate(gate, self.places.gate_fold(self.card.name, fold) / GATE_WEIGHTS)
-        self._update(gate_sha256={**self.card.gate_sha256, str(fold): sha256})
-        return gate
+            taught = [of.of(cases[fold]) for of, cases in zip(self.clicks, self.training, strict=True)]
+            gate = new_gate(self.foundation, self.model, self.card.datasets, self.card.experts)
+            self.gates[fold] = fit_gate(gate, taught, seed=self.seed).to(self.device)
 
-    def calibrate(self, fold: int, gate: Gate) -> None:
-        """Tries out a fold's gate on its calibration cases, as prediction would have the mixture."""
+    def calibrate(self, fold: int) -> None:
+        """Tries out the gate of a fold on its calibration cases, as prediction would have the mixture."""
         with self._timed("calibrating"):
             mixture = Mixture(
                 foundation=self.foundation,
@@ -203,7 +196,7 @@ class _Joining:
                 card=self.card,
                 experts=self.card.experts,
                 decoders=load_experts(self.model, self.card.experts, [fold], self.places),
-                gates=[gate],
+                gates=[self.gates[fold]],
             )
             self.trials += try_out(self.members, fold, mixture, self.seed)
 
@@ -211,22 +204,17 @@ class _Joining:
         """Returns the card with the thresholds that what was tried out in all folds speaks for."""
         points = calibration_curve(self.trials)
         thresholds = choose_thresholds(self.trials, points, self.card.max_general_loss)
-        self._update(
-            experts=tuple(
-                expert.model_copy(update={"threshold": thresholds[expert.dataset]}) for expert in self.card.experts
-            ),
-            general_loss=general_loss(self.trials, thresholds),
-            calibration=tuple(points),
-            calibration_patients=len({trial.patient for trial in self.trials if trial.general_task}),
-            seconds_by_step=self.seconds,
+        return self.card.model_copy(
+            update={
+                "experts": tuple(
+                    expert.model_copy(update={"threshold": thresholds[expert.dataset]}) for expert in self.card.experts
+                ),
+                "general_loss": general_loss(self.trials, thresholds),
+                "calibration": tuple(points),
+                "calibration_patients": len({trial.patient for trial in self.trials if trial.general_task}),
+                "seconds_by_step": self.seconds,
+            }
         )
-        return self.card
-
-    def _new_gate(self) -> Gate:
-        return new_gate(self.foundation, self.model, self.card.datasets, self.card.experts)
-
-    def _update(self, **fields: object) -> None:
-        self.card = self.card.model_copy(update=fields)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
@@ -234,8 +222,3 @@ class _Joining:
         began = time.monotonic()
         yield
         self.seconds[step] += time.monotonic() - began
-
-
-def _training_cases(member: Member, fold: int) -> tuple[str, ...]:
-    """Returns a member's training cases of a mixture fold."""
-    return member.planned.fold(member.planned.serving(fold)).train

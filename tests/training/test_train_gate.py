@@ -200,6 +200,19 @@ def test_expert_that_changes_meanwhile_spoils_the_mixture(copied: Workspace, mon
     assert not (_mixture(copied) / MIXTURE_JSON).exists()
 
 
+def test_mixture_works_until_the_next_one_is_finished(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fit(copied)
+    before = {path: path.read_bytes() for path in _mixture(copied).rglob("*") if path.is_file()}
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "try_out", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(copied, folds=[1, 0])
+    assert {path: path.read_bytes() for path in _mixture(copied).rglob("*") if path.is_file()} == before
+
+
 def _served_by(workspace: Workspace, key: str) -> Workspace:
     """Plans that another dataset's expert serves all classes."""
     plan = workspace.planned.plan
