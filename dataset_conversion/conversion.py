@@ -14,6 +14,7 @@ from dataset_conversion.preparation import DECODED_BYTES_A_WORKER, SUBJECT, Opti
 from dataset_conversion.report import ConversionReport, ConvertedCase, SkippedCase, earlier_cases
 from dataset_conversion.source import Fault, Source
 from dataset_conversion.staging import CaseJob, stage
+from dataset_conversion.target import holds_dataset
 from sammoe_pipeline.errors import DatasetFaultsError
 from sammoe_pipeline.parallel import run_jobs
 from sammoe_pipeline.paths import CONVERSION_PROGRESS, CONVERSION_REPORT
@@ -38,7 +39,7 @@ def convert(source: Source, folder: Path, *, converter: str, options: Options) -
 
     Raises:
         DatasetFaultsError: the source has faults, or the folder holds files of something else; all are named.
-        UsageError: an option does not fit the source.
+        UsageError: an option does not fit the source, or the folder holds what must not be overwritten.
     """
     carry_out(plan_conversion(source, folder, options), converter=converter)
 
@@ -131,7 +132,12 @@ def _nothing_left(jobs: list[CaseJob], known: dict[str, ConvertedCase]) -> Itera
 
 
 def _clear(progress: Path) -> None:
-    """Removes what was made aside, and the dataset's folder if nothing else is in it."""
+    """Removes what was made aside, and the dataset's folder if nothing else is in it.
+
+    Where volumes lie there without a report, it is all that tells whose they are, and stays.
+    """
+    if holds_dataset(progress.parent) and not (progress.parent / CONVERSION_REPORT).is_file():
+        return
     shutil.rmtree(progress, ignore_errors=True)
     if progress.parent.is_dir() and not any(progress.parent.iterdir()):
         progress.parent.rmdir()

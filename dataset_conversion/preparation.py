@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dataset_conversion.files import FILE_ENDING, size_of
+from dataset_conversion.files import size_of
 from dataset_conversion.headers import check_headers
 from dataset_conversion.labels import values_in
 from dataset_conversion.selection import Numbering, Selection, number_classes
 from dataset_conversion.source import Case, Fault, LabelFile, Source
 from dataset_conversion.staging import CaseJob
+from dataset_conversion.target import require_place, strange_files
 from sammoe_pipeline.errors import DatasetFaultsError, UsageError
 from sammoe_pipeline.parallel import run_jobs
-from sammoe_pipeline.paths import IMAGES_TR, IMAGES_TS, LABELS_TR, LABELS_TS, safe_name
-from sammoe_pipeline.raw_dataset import visible_volumes
+from sammoe_pipeline.paths import safe_name
 
 SUBJECT = "The source cannot be converted"
 DECODED_BYTES_A_WORKER = 20 * 2**20
@@ -75,8 +75,9 @@ def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
 
     Raises:
         DatasetFaultsError: the source does not say what channels and classes it has, so nothing more can be checked.
-        UsageError: an option does not fit the source.
+        UsageError: an option does not fit the source, or the folder holds what must not be overwritten.
     """
+    require_place(folder, source.cases)
     unnamed = any(label.meaning is None for case in source.cases for label in case.labels)
     if source.faults and not (source.channels and (source.classes or unnamed)):
         raise DatasetFaultsError(SUBJECT, [fault.text for fault in source.faults])
@@ -117,7 +118,7 @@ def plan_conversion(source: Source, folder: Path, options: Options) -> Plan:
         )
         for case, found in zip(cases, headers, strict=True)
     ]
-    faults += _strange_files(folder, jobs)
+    faults += strange_files(folder, jobs)
     faulty = _faulty(faults)
     sound = tuple(job for job in jobs if job.case.name not in faulty)
     faults += _lack_of_space(folder, sound, options)
@@ -238,21 +239,6 @@ def _safe_cases(source: Source) -> tuple[list[Case], list[Fault]]:
         if times[case.name] > 1
     }
     return cases, sorted(twice, key=lambda fault: fault.text)
-
-
-def _strange_files(folder: Path, jobs: list[CaseJob]) -> list[Fault]:
-    expected = {folder / target for job in jobs for target in job.targets}
-    folders = (IMAGES_TR, LABELS_TR, IMAGES_TS, LABELS_TS)
-    there = [path for name in folders for path in visible_volumes(folder / name, FILE_ENDING)[0].values()]
-    strange = [path for path in there if path not in expected]
-    if not strange:
-        return []
-    return [
-        Fault(
-            f"{folder} exists and holds {len(strange)} file(s) that this source does not have, such as {strange[0]}. "
-            f"Remove the folder, or choose another ID (-d)."
-        )
-    ]
 
 
 def _lack_of_space(folder: Path, jobs: tuple[CaseJob, ...], options: Options) -> list[Fault]:
