@@ -91,6 +91,7 @@ def make_plan(
         candidates={name: one for name, one in proposed.items() if memory.fits(one.patch_size)},
         cell_voxels=cell_voxels,
         cases_of=_training_cases_of(raw, fingerprint, splits, seed),
+        fold_without=_fold_without(raw, fingerprint, splits),
         seed=seed,
         device=device,
     )
@@ -113,7 +114,8 @@ def make_plan(
     classes = {}
     for name, choice in choices.items():
         found, measured = decisive[name].get(choice.configuration), by_expert.get(name, {})
-        why = f"{_why_expert(found, task_of.get(name), measured, expert_threshold)}; {choice.why}"
+        general = _why_expert(found, task_of.get(name), measured, expert_threshold, ground.fold_without.get(name))
+        why = f"{general}; {choice.why}"
         if name in of_both_sides:
             why += f" (both sides together, with {fingerprint.classes[name].partner})"
         classes[name] = ClassPlan(
@@ -165,6 +167,7 @@ class _Ground:
         candidates: configurations that finetuning has the memory for, native first.
         cell_voxels: a side of one cell of the decoder's mask.
         cases_of: by class, the cases of fold 0's `train` that have it, in a seeded order that all classes share.
+        fold_without: by class that some fold's `train` lacks, the first such fold: its expert could not be trained there.
         seed: of clicks.
         device: to run the foundation on.
     """
@@ -175,6 +178,7 @@ class _Ground:
     candidates: Mapping[str, Configuration]
     cell_voxels: int
     cases_of: Mapping[str, Sequence[str]]
+    fold_without: Mapping[str, int]
     seed: int
     device: str
 
@@ -214,7 +218,7 @@ class _Choice:
     Attributes:
         configuration: in which it is looked at.
         why: that one.
-        needs_expert: whether the general expert is not good enough, and there is something to train on.
+        needs_expert: whether the general expert is not good enough, and every fold has something to train on.
     """
 
     configuration: str
@@ -230,6 +234,16 @@ def _training_cases_of(
     order = [train[index] for index in np.random.default_rng(seed).permutation(len(train))]
     classes_of = {case.case: set(case.classes) for case in fingerprint.cases}
     return {name: [case for case in order if name in classes_of[case]] for name in raw.labels}
+
+
+def _fold_without(raw: RawDataset, fingerprint: DatasetFingerprint, splits: Splits) -> dict[str, int]:
+    """Returns by class that the training cases of some fold lack the first such fold."""
+    classes_of = {case.case: set(case.classes) for case in fingerprint.cases}
+    lacking: dict[str, int] = {}
+    for number, fold in enumerate(splits.folds):
+        present = {name for case in fold.train for name in classes_of[case]}
+        lacking |= {name: number for name in raw.labels if name not in present and name not in lacking}
+    return lacking
 
 
 def _gather_evidence(ground: _Ground, workers: int) -> dict[str, dict[str, CandidateEvidence]]:
@@ -257,7 +271,7 @@ def _choose(
     for name in ground.raw.labels:
         configuration, why = choose_configuration(evidence[name], expert_threshold)
         mastered = _is_mastered(evidence[name].get(configuration), expert_threshold)
-        choices[name] = _Choice(configuration, why, bool(ground.fingerprint.classes[name].cases) and not mastered)
+        choices[name] = _Choice(configuration, why, name not in ground.fold_without and not mastered)
     needy = {name: choice for name, choice in choices.items() if choice.needs_expert}
     if grouping == "one" and needy:
         shared = shared_configuration({name: choice.configuration for name, choice in needy.items()})
@@ -329,14 +343,18 @@ def _is_mastered(found: CandidateEvidence | None, threshold: float) -> bool:
 
 
 def _why_expert(
-    found: CandidateEvidence | None, task: str | None, by_expert: Mapping[str, float], threshold: float
+    found: CandidateEvidence | None,
+    task: str | None,
+    by_expert: Mapping[str, float],
+    threshold: float,
+    fold_without: int | None,
 ) -> str:
     if found is None or found.dice is None:
         general = "the general expert was not measured in it"
-        if task is None:
-            return "no case has it, so there is nothing to train on"
     else:
         general = f"the general expert reaches {found.dice:.2f} of {threshold:.2f}"
+    if task is None and fold_without is not None and not _is_mastered(found, threshold):
+        return f"no expert: no training case of fold {fold_without} has it, so there is nothing to train on; {general}"
     if task is None:
         return f"no expert needed: {general}"
     if task in by_expert:

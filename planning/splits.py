@@ -57,11 +57,11 @@ def make_splits(
     folds = []
     for held_out in _deal(classes_of, num_folds, rng):
         rest = {patient: names for patient, names in classes_of.items() if patient not in held_out}
-        # The last part gets a rare class last, so that a class that few patients have stays in train.
-        *train, calibration = _deal(rest, min(_CALIBRATION_PARTS, len(rest)), rng)
+        parts = _deal(rest, min(_CALIBRATION_PARTS, len(rest)), rng)
+        calibration = _for_calibration(parts, rest)
         folds.append(
             FoldSplit(
-                train=_cases([patient for part in train for patient in part], cases_of),
+                train=_cases([patient for part in parts if part is not calibration for patient in part], cases_of),
                 calibration=_cases(calibration, cases_of),
                 val=_cases(held_out, cases_of),
             )
@@ -89,6 +89,21 @@ def _deal(classes_of: Mapping[str, Collection[str]], parts: int, rng: np.random.
             part.append(patient)
             waiting.remove(patient)
     return dealt
+
+
+def _for_calibration(parts: Sequence[list[str]], classes_of: Mapping[str, Collection[str]]) -> list[str]:
+    """Returns the part that tells of the most classes and takes none from train; of equals the last.
+
+    A class is told of where two patients with it remain to train on. The last part gets a rare class last.
+    """
+    frequency = Counter(name for part in parts for patient in part for name in classes_of[patient])
+
+    def worth(part: list[str]) -> tuple[int, int]:
+        here = Counter(name for patient in part for name in classes_of[patient])
+        left = [frequency[name] - count for name, count in here.items()]
+        return -sum(count == 0 for count in left), sum(count >= 2 for count in left)
+
+    return max(reversed(parts), key=worth)
 
 
 def _cases(patients: Sequence[str], cases_of: Mapping[str, list[str]]) -> tuple[str, ...]:

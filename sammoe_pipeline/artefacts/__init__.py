@@ -7,7 +7,7 @@ and counts in voxels where their name says so.
 from sammoe_pipeline.artefacts.base import Artefact, Record
 from sammoe_pipeline.artefacts.case_properties import CaseProperties
 from sammoe_pipeline.artefacts.configuration import Configuration
-from sammoe_pipeline.artefacts.expert import ExpertCard
+from sammoe_pipeline.artefacts.expert import ExpertCard, JudgedOn
 from sammoe_pipeline.artefacts.file_hash import sha256_of
 from sammoe_pipeline.artefacts.fingerprint import (
     CaseFingerprint,
@@ -55,6 +55,7 @@ __all__ = [
     "FoldSplit",
     "FoundationCard",
     "Grouping",
+    "JudgedOn",
     "LabelEntry",
     "LocatorCard",
     "MixtureCard",

@@ -10,6 +10,9 @@ from sammoe_pipeline.artefacts.base import Artefact
 from sammoe_pipeline.artefacts.configuration import Configuration
 from sammoe_pipeline.artefacts.origin import Provenance
 
+JudgedOn = Literal["calibration", "train"]
+"""Part of a fold whose cases tell how well an expert has learnt: `train` only where a class is too rare for more."""
+
 
 class ExpertCard(Artefact):
     """`expert.json` of one fold: what the expert serves and what it belongs to."""
@@ -37,9 +40,11 @@ class ExpertCard(Artefact):
     iterations: int
     """Optimiser steps."""
     best_iteration: int
-    """Whose weights were kept: the best on the calibration cases."""
+    """Whose weights were kept: the best on the cases that it was judged on."""
+    judged_on: JudgedOn = "calibration"
+    """Part of the fold whose cases these are: `train` where no calibration case has a class of the task."""
     calibration_dice: dict[str, float]
-    """Mean Dice by class at one click on the fold's calibration cases, at the kept iteration."""
+    """Mean Dice by class at one click on the cases that it was judged on, at the kept iteration."""
     general_calibration_dice: dict[str, float]
     """The same by the general expert in the same configuration."""
     calibration_by_clicks: dict[str, dict[str, float]] = Field(default_factory=dict)
@@ -51,7 +56,7 @@ class ExpertCard(Artefact):
     second_look: bool = False
     """Whether it adds to the detail of the embedding what it finds in the voxels itself."""
     stopped_early: bool = False
-    """Whether training ended before its budget, since the calibration cases had long been no better."""
+    """Whether training ended before its budget, since these cases had long been answered no better."""
     memory_mb: float = 0.0
     """Most memory that training held, of the card where it was on one, else of the process; 0 where it is not known."""
     seconds: float

@@ -69,8 +69,9 @@ class ClassScore(Record):
 class Scores(Record):
     """How well a package does, class by class."""
 
-    scored_on: Literal["held-out cases", "calibration cases"]
-    """Held-out cases are those of `sammoe_evaluate`; calibration cases also chose among iterations, which flatters."""
+    scored_on: Literal["held-out cases", "calibration cases", "calibration or training cases"]
+    """Held-out cases are those of `sammoe_evaluate`; calibration cases also chose among iterations, which flatters, and
+    training cases do more so: they stand in where no calibration case has a class of the expert."""
     clicks: int
     """Clicks that every answer had; 0 is the locator's prompt."""
     classes: tuple[ClassScore, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Literal
 
 from sammoe_pipeline.artefacts import MixtureCard
 from sammoe_pipeline.evaluation.comparison import ClassRow
@@ -34,7 +35,7 @@ def scores_of_expert(expert: Expert, places: Results) -> Scores:
             of_expert = tuple(score for score in manifest.scores.classes if score.expert == expert.key)
             return manifest.scores.model_copy(update={"classes": of_expert})
     return Scores(
-        scored_on="calibration cases",
+        scored_on=_judged_on([expert]),
         clicks=1,
         classes=tuple(
             ClassScore(dataset=dataset, class_name=name, expert=key, dice=_calibration_dice(expert, name), cases=None)
@@ -56,7 +57,7 @@ def scores_of_mixture(mixture: InstalledMixture, places: Results) -> Scores:
         return manifest.scores
     experts = {expert.key: expert for expert in list_experts(places)}
     return Scores(
-        scored_on="calibration cases",
+        scored_on=_judged_on([experts[key] for _, _, key in classes if key in experts]),
         clicks=1,
         classes=tuple(
             ClassScore(
@@ -69,6 +70,11 @@ def scores_of_mixture(mixture: InstalledMixture, places: Results) -> Scores:
             for dataset, name, key in classes
         ),
     )
+
+
+def _judged_on(experts: Sequence[Expert]) -> Literal["calibration cases", "calibration or training cases"]:
+    every = all(card.judged_on == "calibration" for expert in experts for card in expert.cards)
+    return "calibration cases" if every else "calibration or training cases"
 
 
 def _calibration_dice(expert: Expert, class_name: str) -> dict[str, float]:

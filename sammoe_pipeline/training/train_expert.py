@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sammoe_pipeline.artefacts import ExpertCard, provenance, sha256_of
+from sammoe_pipeline.artefacts import ExpertCard, JudgedOn, provenance, sha256_of
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.errors import TrainingError, UsageError
 from sammoe_pipeline.model import SamMed3D, at_patch_size
@@ -32,6 +32,7 @@ from sammoe_pipeline.training.peak_memory import peak_memory_mb
 from sammoe_pipeline.training.pupil import Pupil
 from sammoe_pipeline.training.task_views import AUGMENTATION_VERSION, TaskViews, View
 from sammoe_pipeline.training.unfrozen import add_encoder, save_as_foundation, unfreeze
+from sammoe_pipeline.training.views import PreparedCase
 from sammoe_pipeline.training.watching import TrainingLog
 
 logger = logging.getLogger(__name__)
@@ -49,11 +50,13 @@ class _Examination:
     """The cases that tell how well an expert has learnt.
 
     Attributes:
-        plain: views of calibration cases; none in all but the first of several processes.
+        judged_on: part of the fold that they are of.
+        plain: views of them; none in all but the first of several processes.
         embedded: the same, embedded.
         general: who they are answered by without training.
     """
 
+    judged_on: JudgedOn
     plain: list[View]
     embedded: list[EmbeddedView]
     general: Pupil
@@ -64,7 +67,8 @@ def train_expert(job: ExpertJob) -> ExpertCard | None:
 
     Every batch is drawn from the seed and the number of its iteration, so a run that was stopped ends with the same
     weights as one that was not (on a CPU, at equal thread count). The weights with the best Dice on the fold's
-    calibration cases are kept; its `val` cases are never read.
+    calibration cases are kept, or, where none of these has a class of the task, on its training cases, which is said;
+    its `val` cases are never read.
 
     Args:
         job: what to train. The card is written last: an expert without a card is not finished.
@@ -107,13 +111,31 @@ def _views(job: ExpertJob, cases: tuple[str, ...], *seed: int, negatives: float 
 
 
 def _examination(job: ExpertJob, general: Pupil) -> _Examination:
+    judged_on = _judged_on(job)
     if not job.team.writes:
-        return _Examination([], [], general)
-    plain = _views(job, job.planned.fold(job.fold).calibration, 2).plain_views(per_target=2, limit=_CALIBRATION_VIEWS)
-    encode = _encode(general)
-    return _Examination(
-        plain, embed_views(encode, plain, device=job.device, description="Embedding calibration views"), general
-    )
+        return _Examination(judged_on, [], [], general)
+    fold = job.planned.fold(job.fold)
+    if judged_on == "train":
+        logger.warning(
+            "%s, %s, fold %d: no calibration case has any of its classes, so the training cases tell which weights are "
+            "kept, and its Dice on them flatters",
+            job.planned.name,
+            job.task.name,
+            job.fold,
+        )
+    cases = fold.train if judged_on == "train" else fold.calibration
+    plain = _views(job, cases, 2).plain_views(per_target=2, limit=_CALIBRATION_VIEWS)
+    embedded = embed_views(_encode(general), plain, device=job.device, description="Embedding calibration views")
+    return _Examination(judged_on, plain, embedded, general)
+
+
+def _judged_on(job: ExpertJob) -> JudgedOn:
+    """Returns the part of the fold that tells how well an expert has learnt."""
+    for name in job.planned.fold(job.fold).calibration:
+        case = PreparedCase.of(job.planned.paths, job.task.configuration, name)
+        if any(case.properties.class_locations[class_name] for class_name in job.task.classes):
+            return "calibration"
+    return "train"
 
 
 def _encode(pupil: Pupil) -> Callable[[Tensor], Tensor]:
@@ -308,6 +330,7 @@ def _finish(job: ExpertJob, state: ExpertState, pupil: Pupil, examination: _Exam
         sha256=sha256_of(job.weights),
         iterations=state.iteration,
         best_iteration=state.best_iteration,
+        judged_on=examination.judged_on,
         calibration_dice=dice[1],
         general_calibration_dice=general[1],
         calibration_by_clicks={str(number): by_class for number, by_class in dice.items()},

@@ -43,12 +43,18 @@ def raw(make_raw: MakeRaw) -> RawDataset:
     return read_raw_dataset(make_raw(cases, {"block_left": 1, "cord": 2, "nothing": 3}, spacing_mm=1.0))
 
 
-def plan_for(raw: RawDataset, foundation: Foundation, threshold: float = 0.8, target_gb: float = 8.0) -> Plan:
+def plan_for(
+    raw: RawDataset,
+    foundation: Foundation,
+    threshold: float = 0.8,
+    target_gb: float = 8.0,
+    splits: Splits = SPLITS,
+) -> Plan:
     fingerprint = take_fingerprint(raw, workers=1)
     return make_plan(
         raw,
         fingerprint,
-        SPLITS,
+        splits,
         foundation,
         expert_threshold=threshold,
         grouping="by_scale",
@@ -71,7 +77,7 @@ def test_each_class_gets_what_its_evidence_says(raw: RawDataset, foundation: Fou
     assert cord.task in {task.name for task in plan.tasks if "cord" in task.classes}
     assert block.task is not None
     assert (nothing.task, nothing.evidence) == (None, {})
-    assert "no case has it" in nothing.reason
+    assert "no training case of fold 0 has it" in nothing.reason
     assert plan.training.mirror_axes == ()
     used = {plan.locator_configuration, *(chosen.configuration for chosen in plan.classes.values())}
     assert set(plan.configurations) == used
@@ -104,6 +110,18 @@ def test_a_class_that_the_general_expert_masters_needs_no_expert(raw: RawDataset
     assert plan.classes["cord"].task is None
     assert "no expert needed" in plan.classes["cord"].reason
     assert "general expert" in plan_table(plan)
+
+
+def test_a_class_that_cannot_be_learnt_in_every_fold_gets_no_expert(make_raw: MakeRaw, foundation: Foundation) -> None:
+    label = cord_and_block()
+    cases = {f"case_{index}": label * (label == 1) for index in range(4)} | {"case_0": label}
+    splits = Splits(
+        folds=(*SPLITS.folds, FoldSplit(train=("case_1", "case_2"), calibration=("case_3",), val=("case_0",)))
+    )
+    raw = read_raw_dataset(make_raw(cases, {"block": 1, "cord": 2}, spacing_mm=1.0))
+    plan = plan_for(raw, foundation, splits=splits)
+    assert plan.classes["block"].task is not None and plan.classes["cord"].task is None
+    assert "no training case of fold 1 has it" in plan.classes["cord"].reason
 
 
 def _task(configuration: str) -> dict[str, object]:

@@ -44,6 +44,25 @@ def test_a_class_of_two_patients_is_never_in_one_val_only() -> None:
     assert sum("case_3" in fold.val or "case_11" in fold.val for fold in folds) == 2
 
 
+@pytest.mark.parametrize("patients_with_it", [4, 5, 6])
+def test_calibration_has_a_rare_class_where_train_can_spare_it(patients_with_it: int) -> None:
+    patients = {f"case_{index:02d}": f"case_{index:02d}" for index in range(20)}
+    classes = {case: ("a", "b") if index < patients_with_it else ("a",) for index, case in enumerate(patients)}
+    for fold in make_splits(patients, classes, num_folds=5, seed=0).folds:
+        train, calibration, val = (
+            sum("b" in classes[case] for case in part) for part in (fold.train, fold.calibration, fold.val)
+        )
+        assert train >= 2
+        assert calibration > 0 or train + calibration < 3, (train, calibration, val)
+
+
+def test_the_last_patient_with_a_class_stays_in_train() -> None:
+    patients = {f"case_{index:02d}": f"case_{index:02d}" for index in range(10)}
+    classes = {case: ("a", "b") if index == 7 else ("a",) for index, case in enumerate(patients)}
+    for fold in make_splits(patients, classes, num_folds=5, seed=0).folds:
+        assert "case_07" in (*fold.train, *fold.val)
+
+
 def test_the_seed_alone_decides() -> None:
     assert split(seed=3) == split(seed=3)
     assert split(seed=3) != split(seed=4)

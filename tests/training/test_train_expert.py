@@ -292,3 +292,15 @@ def test_start_from_scratch_is_a_decoder_of_random_weights(workspace: Workspace,
     _train(workspace, tmp_path, scratch)
     learnt, general = load_file(_folder(workspace, tmp_path) / EXPERT_WEIGHTS), workspace.foundation.load_model()
     assert not torch.allclose(learnt["mask_tokens.weight"], general.mask_decoder.mask_tokens.weight, atol=1e-3)
+
+
+def test_expert_of_a_class_that_no_calibration_case_has_is_judged_on_its_training_cases(
+    make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases = dict(boxes)
+    a, b, c, d = cases
+    cases[c] = np.zeros_like(cases[c])
+    rare = make_workspace(cases, {"near": 1, "far": 2}, folds=[((a, b), (c,), (d,))])
+    card = _train(rare, tmp_path)
+    assert card.judged_on == "train" and set(card.calibration_dice) == {"near", "far"}
+    assert "the training cases tell which weights are kept" in caplog.text
