@@ -1,7 +1,7 @@
 """Two folders side by side, one of images and one of label maps, as many groups keep their data.
 
 A label map has the name of its image, or that name with another word for its role: `img_7` and `label_7`, `case_7` and
-`case_7_seg`. Images of several channels end in `_0000`, `_0001`, ....
+`case_7_seg`. Images of several channels end in `_0000`, `_0001`, ..., and their label map does not.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ def read_source(folder: Path, *, names: Path | None = None) -> Source:
     files, faults = files_by_id(image_folder, VOLUME)
     maps, more = files_by_id(label_folder, VOLUME)
     groups, strange = group_channels(files)
-    # Only where every image ends in a channel's number are these numbers of channels.
-    if strange:
+    paired, role_faults = _by_image(files, maps)
+    # Numbers are those of channels only where every image ends in one, and no label map has its whole name.
+    if strange or files.keys() & paired.keys():
         groups = {name: {0: path} for name, path in files.items()}
+    else:
+        paired, role_faults = _by_image(groups, maps)
     channels = max((len(group) for group in groups.values()), default=1)
-    paired, role_faults = _by_image(groups, maps)
     cases, unpaired = multichannel_cases(groups, paired, meaning, channels=channels, test=False)
     return Source(
         channels=("image",) if channels == 1 else tuple(f"image_{channel}" for channel in range(channels)),
@@ -99,7 +101,7 @@ FORMAT = Format(
     tree="""\
 SRC/
   images/CASE.nii.gz        or CASE_0000.nii.gz, CASE_0001.nii.gz, ... for several channels
-  labels/CASE.nii.gz        or CASE_seg, label_CASE, ...
+  labels/CASE.nii.gz        or CASE_seg, label_CASE, ...; without the number of a channel
   names.csv                 optional: values and names of the classes""",
     notes=(
         "A label map is found by the name of its image; words for the role (`img`, `label`, `seg`, `mask`, ...) at "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.image_io import FILE_ENDINGS, Volume, file_ending, read_volume
 
 _ENDING_FOR_DICOM = ".nii.gz"
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class InputCase:
         return [read_volume(file) for file in self.files]
 
     def _require_channels(self) -> None:
-        names = [file.name[: -len(file_ending(file) or "")] for file in self.files]
+        names = [_stem(file) for file in self.files]
         if names not in ([self.name], [f"{self.name}_{channel:04d}" for channel in range(len(names))]):
             raise UsageError(
                 f"The files {', '.join(file.name for file in self.files)} are not the channels {self.name}_0000, "
@@ -61,7 +63,8 @@ def find_cases(path: Path) -> list[InputCase]:
     """Lists the images of a folder, or the one that a file or a DICOM series is.
 
     Files named as nnU-Net has it (`CASE_0000.nii.gz`, `CASE_0001.nii.gz`) are the channels of one case; others are
-    cases of one channel. A folder with DICOM files is one case named like the folder; so is each such folder in `path`.
+    cases of one channel, and so are numbered ones such as `CASE_0007.nii.gz` where no image has that number beside a
+    `_0000`. A folder with DICOM files is one case named like the folder; so is each such folder in `path`.
 
     Raises:
         UsageError: there is nothing to predict, or two images have one name.
@@ -70,14 +73,7 @@ def find_cases(path: Path) -> list[InputCase]:
         raise UsageError(f"-i {path}: it does not exist.")
     entries = sorted(path.iterdir()) if path.is_dir() else [path]
     shown = [entry for entry in entries if not entry.name.startswith((".", "_"))]
-    cases: dict[str, list[Path]] = {}
-    for file in shown:
-        if not (ending := file_ending(file)) or file.is_dir():
-            continue
-        stem = file.name[: -len(ending)]
-        base, _, number = stem.rpartition("_")
-        name = base if base and len(number) == 4 and number.isdigit() else stem
-        cases.setdefault(name, []).append(file)
+    cases = _by_case([entry for entry in shown if file_ending(entry) and not entry.is_dir()])
     for folder in [entry for entry in (path, *shown) if entry.is_dir() and holds_dicom(entry)]:
         name = folder.resolve().name
         if name in cases:
@@ -92,6 +88,22 @@ def find_cases(path: Path) -> list[InputCase]:
             f"with the slices of one series, or a folder of such folders."
         )
     return [InputCase(name=name, files=tuple(parts)) for name, parts in sorted(cases.items())]
+
+
+def _by_case(images: Sequence[Path]) -> dict[str, list[Path]]:
+    """Groups channels. A number is a channel's where some image has it beside a `_0000`; others are part of a name."""
+    split = {image: _CHANNEL.fullmatch(_stem(image)) for image in images}
+    numbered = {(match[1], match[2]) for match in split.values() if match}
+    channels = {number for base, number in numbered if (base, "0000") in numbered}
+    cases: dict[str, list[Path]] = {}
+    for image, match in split.items():
+        name = match[1] if match and match[2] in channels else _stem(image)
+        cases.setdefault(name, []).append(image)
+    return cases
+
+
+def _stem(image: Path) -> str:
+    return image.name[: -len(file_ending(image) or "")]
 
 
 def part_of(cases: Sequence[InputCase], *, num_parts: int, part_id: int) -> list[InputCase]:

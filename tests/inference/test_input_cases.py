@@ -6,6 +6,7 @@ import pytest
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.inference.input_cases import InputCase, find_cases, part_of
 from tests.dataset_conversion.dicom_files import series
+from tests.dataset_conversion.volumes import scan
 
 
 def test_channels_are_grouped_into_cases_and_hidden_files_left_out(tmp_path: Path) -> None:
@@ -23,6 +24,30 @@ def test_one_image_is_a_case(tmp_path: Path) -> None:
     (tmp_path / "a_0000.nrrd").touch()
     (case,) = find_cases(tmp_path / "a_0000.nrrd")
     assert (case.name, [file.name for file in case.files]) == ("a", ["a_0000.nrrd"])
+
+
+def test_numbers_without_a_first_channel_belong_to_the_name(tmp_path: Path) -> None:
+    names = [f"case_{number:04d}" for number in (7, 12)]
+    for name in names:
+        (tmp_path / f"{name}.nii.gz").touch()
+    (tmp_path / "a_0000.nii.gz").touch()
+    assert [case.name for case in find_cases(tmp_path)] == ["a", *names]
+    assert [case.name for case in find_cases(tmp_path / "case_0007.nii.gz")] == ["case_0007"]
+
+
+def test_an_image_called_by_its_number_is_read(tmp_path: Path) -> None:
+    scan(tmp_path / "case_0007.nii.gz")
+    (case,) = find_cases(tmp_path / "case_0007.nii.gz")
+    assert len(case.read()) == 1
+
+
+@pytest.mark.parametrize("missing", ["b_0000", "b_0001"])
+def test_a_missing_channel_is_an_error(tmp_path: Path, missing: str) -> None:
+    for name in {f"{base}_{channel:04d}" for base in "ab" for channel in range(3)} - {missing}:
+        (tmp_path / f"{name}.nii.gz").touch()
+    _, case = find_cases(tmp_path)
+    with pytest.raises(UsageError, match=r"b_0002\.nii\.gz are not the channels b_0000, b_0001, \.\.\. of one image"):
+        case.read()
 
 
 @pytest.mark.parametrize("name", ["absent", "empty"])

@@ -291,6 +291,24 @@ def test_paired_knows_numbered_channels(tmp_path: Path) -> None:
     assert len(source.cases[0].images) == 2
 
 
+@pytest.mark.parametrize(("image", "label"), [("case", "case"), ("img", "label"), ("case", "seg_case")])
+def test_paired_takes_numbers_that_label_maps_share_for_ids(tmp_path: Path, image: str, label: str) -> None:
+    for number in (1, 2):
+        scan(tmp_path / "images" / f"{image}_{number:04d}.nii.gz")
+        label_map(tmp_path / "labels" / f"{label}_{number:04d}.nii.gz", [1])
+    source = read("paired", tmp_path)
+    assert (source.channels, faults(source)) == (("image",), "")
+    assert [found.name for found in source.cases] == [f"{image}_0001", f"{image}_0002"]
+
+
+def test_paired_names_channels_that_are_missing(tmp_path: Path) -> None:
+    for name in ("a_0000", "a_0001", "b_0001"):
+        scan(tmp_path / "images" / f"{name}.nii.gz")
+    for name in "ab":
+        label_map(tmp_path / "labels" / f"{name}.nii.gz", [1])
+    assert "case b has b_0001.nii.gz; 2 channel(s), counted from 0000, are needed" in faults(read("paired", tmp_path))
+
+
 def test_paired_names_label_maps_that_fit_several_images(tmp_path: Path) -> None:
     for name in ("a_img", "a_scan"):
         scan(tmp_path / "images" / f"{name}.nii.gz")
