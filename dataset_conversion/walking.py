@@ -16,12 +16,13 @@ _ROLE_BEFORE = re.compile(rf"^(?:{_ROLE})(?=[_\-.]|\d)[_\-.]?", re.IGNORECASE)
 _ROLE_AFTER = re.compile(rf"[_\-.](?:{_ROLE})$", re.IGNORECASE)
 
 
-def find_root(folder: Path, *landmarks: str) -> Path:
+def find_root(folder: Path, *landmarks: str, any_case: bool = False) -> Path:
     """Finds where a dataset begins: `folder` itself, or the one folder within that archives wrapped around it.
 
     Args:
         folder: what the user named.
         landmarks: patterns (of `Path.glob`) of what lies at the dataset's root; any one of them is enough.
+        any_case: read these without regard to case, for folders that people named themselves.
 
     Raises:
         UsageError: there is no such folder, or it holds the landmark nowhere or several times.
@@ -29,9 +30,10 @@ def find_root(folder: Path, *landmarks: str) -> Path:
     require_folder(folder)
     level = [folder]
     packed = []
+    patterns = [_in_any_case(landmark) for landmark in landmarks] if any_case else landmarks
     for _ in range(_MOST_LEVELS):
         packed += [path.name for parent in level for path in _visible(parent) if path.name.lower().endswith(_PACKED)]
-        found = [path for path in level if any(_has(path, landmark) for landmark in landmarks)]
+        found = [path for path in level if any(_has(path, pattern) for pattern in patterns)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -191,6 +193,10 @@ def _visible(folder: Path) -> Iterator[Path]:
     return filter(is_visible, folder.iterdir() if folder.is_dir() else ())
 
 
-def _has(folder: Path, landmark: str) -> bool:
-    found: Iterable[Path] = folder.glob(landmark)
+def _in_any_case(pattern: str) -> str:
+    return re.sub(r"[a-z]", lambda letter: f"[{letter[0].lower()}{letter[0].upper()}]", pattern, flags=re.IGNORECASE)
+
+
+def _has(folder: Path, pattern: str) -> bool:
+    found: Iterable[Path] = folder.glob(pattern)
     return any(is_visible(path) for path in found)

@@ -35,7 +35,7 @@ def read_source(folder: Path, *, names: Path | None = None) -> Source:
     Raises:
         UsageError: there are no two such folders, or the table is none.
     """
-    root = find_root(folder, *(f"{name}/*" for name in (*_LABELS, LABELS_TR)))
+    root = find_root(folder, *(f"{name}/*" for name in _LABELS), any_case=True)
     image_folder, label_folder = _the_folder(root, _IMAGES, "images"), _the_folder(root, _LABELS, "label maps")
     table = names or _table_beside(root)
     meaning = read_names(table) if table else None
@@ -81,7 +81,9 @@ def _by_image(images: Mapping[str, object], maps: Mapping[str, Path]) -> tuple[d
     paired: dict[str, Path] = {}
     faults = []
     for name, path in maps.items():
-        candidates = [name] if name in images else bare.get(without_role(name), [name])
+        # An image's name may itself end in such a word: P01_CT_seg belongs to P01_CT.
+        exact = [one for one in (name, without_role(name)) if one in images]
+        candidates = exact[:1] or bare.get(without_role(name), [name])
         if len(candidates) > 1 or candidates[0] in paired:
             faults.append(
                 Fault(f"{path} fits several images or shares its image with another label map. Rename it.", name)

@@ -282,6 +282,25 @@ def test_paired_finds_label_maps_by_names_without_their_role(tmp_path: Path) -> 
     ]
 
 
+def test_paired_knows_words_for_roles_that_belong_to_the_image(tmp_path: Path) -> None:
+    for name in ("P01_CT", "P01_MR"):
+        scan(tmp_path / "images" / f"{name}.nii.gz")
+        label_map(tmp_path / "labels" / f"{name}_seg.nii.gz", [1])
+    source = read("paired", tmp_path)
+    assert [(found.name, found.labels[0].path.name) for found in source.cases] == [
+        ("P01_CT", "P01_CT_seg.nii.gz"),
+        ("P01_MR", "P01_MR_seg.nii.gz"),
+    ]
+    assert faults(source) == ""
+
+
+@pytest.mark.parametrize(("images", "labels"), [("Images", "Labels"), ("IMG", "GT"), ("imagestr", "labelstr")])
+def test_paired_reads_folders_in_capitals(tmp_path: Path, images: str, labels: str) -> None:
+    scan(tmp_path / "download" / images / "a.nii.gz")
+    label_map(tmp_path / "download" / labels / "a.nii.gz", [1])
+    assert [found.name for found in read("paired", tmp_path).cases] == ["a"]
+
+
 def test_paired_knows_numbered_channels(tmp_path: Path) -> None:
     for channel in range(2):
         scan(tmp_path / "images" / f"a_{channel:04d}.nii.gz")
