@@ -1,4 +1,4 @@
-"""How sure a mean over cases is: percentile bootstrap, all classes of a case drawn together."""
+"""How sure a mean over cases is: percentile bootstrap, all cases and classes of a patient drawn together."""
 
 from __future__ import annotations
 
@@ -19,47 +19,66 @@ class Estimate(Record):
 
     mean: float
     interval: tuple[float, float] | None
-    """95 % bootstrap interval over cases; None for fewer than two cases, which tell nothing of their spread."""
+    """95 % bootstrap interval; None where no dataset has two patients, which could tell of their spread."""
     cases: int
 
 
-def estimate_mean(values: NDArray[np.float64], strata: Sequence[str], *, seed: int) -> Estimate | None:
+def estimate_mean(
+    values: NDArray[np.float64], strata: Sequence[str], *, seed: int, patients: Sequence[str] | None = None
+) -> Estimate | None:
     """Averages over cases, then over classes, with a bootstrap interval.
 
-    Cases are the unit that is drawn, with all their classes, within each dataset; so classes of one patient are never
-    taken for independent evidence. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, percentile interval.)
+    Patients are the unit that is drawn, with all their cases and classes, within each dataset; so what belongs to one
+    patient is never taken for independent evidence. (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+    percentile interval.)
 
     Args:
         values: (cases, classes), NaN where a case does not have a class.
         strata: the dataset of each case.
         seed: of the resampling.
+        patients: the patient of each case; by default each case is its own.
 
     Returns:
         None where there is no value at all.
     """
     measured = np.isfinite(values).any(axis=1)
-    values, names = values[measured], np.array(strata)[measured]
+    values, names, numbers = values[measured], np.array(strata)[measured], number_patients(strata, patients)[measured]
     present = np.isfinite(values)
     if len(values) == 0:
         return None
     mean = float(_mean_of_classes(np.ones((1, len(values))), values, present)[0])
-    if len(values) == 1:
-        return Estimate(mean=mean, interval=None, cases=1)
-    counts = _draws(tuple(names.tolist()), seed)
+    if len(np.unique(numbers)) == len(np.unique(names)):
+        return Estimate(mean=mean, interval=None, cases=len(values))
+    counts = _draws(tuple(names.tolist()), tuple(numbers.tolist()), seed)
     means = _mean_of_classes(counts, values, present)
     low, high = np.quantile(means[np.isfinite(means)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(mean=mean, interval=(float(low), float(high)), cases=len(values))
 
 
+def number_patients(strata: Sequence[str], patients: Sequence[str] | None = None) -> NDArray[np.int_]:
+    """Returns a number for the patient of each case (cases,), counted in the order of their first cases.
+
+    Args:
+        strata: the dataset of each case; patients of two datasets are never the same.
+        patients: the patient of each case; by default each case is its own.
+    """
+    if patients is None:
+        return np.arange(len(strata))
+    numbers: dict[tuple[str, str], int] = {}
+    return np.array([numbers.setdefault(who, len(numbers)) for who in zip(strata, patients, strict=True)], dtype=int)
+
+
 @lru_cache(maxsize=8)
-def _draws(strata: tuple[str, ...], seed: int) -> NDArray[np.float64]:
+def _draws(strata: tuple[str, ...], patients: tuple[int, ...], seed: int) -> NDArray[np.float64]:
     """Returns how often each case is drawn (resamples, cases); every score of the same cases takes the same draws."""
     rng = np.random.default_rng(seed)
-    names = np.array(strata)
+    names, numbers = np.array(strata), np.array(patients)
     counts = np.zeros((RESAMPLES, len(names)))
     for name in np.unique(names):
         members = np.flatnonzero(names == name)
-        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=RESAMPLES)
+        own, place = np.unique(numbers[members], return_inverse=True)
+        drawn = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=RESAMPLES)
+        counts[:, members] = drawn[:, place]
     return counts
 
 

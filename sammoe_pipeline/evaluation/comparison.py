@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.evaluation.bootstrap import Estimate, estimate_mean
 from sammoe_pipeline.evaluation.paired import Difference, difference
-from sammoe_pipeline.evaluation.records import METHODS, CaseRecord, ClassName, Method, Prompt, case_means
+from sammoe_pipeline.evaluation.records import METHODS, CaseName, CaseRecord, ClassName, Method, Prompt, case_means
 from sammoe_pipeline.evaluation.surface import METRICS, Empty, Metric
 
 WORTHWHILE_GAIN = 0.01
@@ -46,7 +46,7 @@ class Scored(Record):
 
     means: dict[Metric, dict[Method, Estimate]]
     """Over seeds of a case, then over cases, then over classes, each class weighing the same; with 95 % bootstrap
-    intervals over cases; without methods that have no number."""
+    intervals over patients; without methods that have no number."""
     comparisons: tuple[Comparison, ...]
 
     @property
@@ -110,7 +110,7 @@ class Group(Record):
 
     classes: int
     scored: Scored
-    """Tests are over the mean of each case over its classes."""
+    """Tests are over patients, each with the mean of its cases, of a case over its classes."""
     worst_class: str | None
     """Class that did worst by Dice of the mixture minus that of the general expert in the native configuration."""
     worst_difference: float | None
@@ -148,6 +148,7 @@ def compare(
     cases: Sequence[CaseRecord],
     *,
     seed: int,
+    patients: Mapping[CaseName, str] | None = None,
     absent: Mapping[ClassName, int] | None = None,
     tolerances_mm: Mapping[ClassName, float] | None = None,
 ) -> Table:
@@ -156,16 +157,25 @@ def compare(
     Args:
         cases: records of one kind of prompt, at least one.
         seed: of the bootstrap.
+        patients: of cases; one that is not named is its own patient.
         absent: held-out cases that lack a class, where there are such.
         tolerances_mm: of surface Dice, by class.
     """
     means: Means = {metric: case_means(cases, metric) for metric in METRICS}
+    patients = patients or {}
     by_class: dict[ClassName, list[CaseRecord]] = {}
     for record in cases:
         by_class.setdefault((record.dataset, record.class_name), []).append(record)
     rows = sorted(
         (
-            _row(records, means, seed, absent=(absent or {}).get(name, 0), tolerance_mm=(tolerances_mm or {}).get(name))
+            _row(
+                records,
+                means,
+                patients,
+                seed,
+                absent=(absent or {}).get(name, 0),
+                tolerance_mm=(tolerances_mm or {}).get(name),
+            )
             for name, records in by_class.items()
         ),
         key=lambda row: (row.task is None, row.dataset, row.class_name),
@@ -181,7 +191,7 @@ def compare(
         clicks=cases[0].clicks,
         seeds=tuple(sorted({record.seed for record in cases})),
         rows=tuple(rows),
-        groups={name: _group(group, means, seed) for name, group in members.items() if group},
+        groups={name: _group(group, means, patients, seed) for name, group in members.items() if group},
         recovered_gain=sum(mixture for mixture, _ in gains) / sum(expert for _, expert in gains) if gains else None,
         worthwhile_tasks=len(gains),
         seconds={
@@ -193,7 +203,13 @@ def compare(
 
 
 def _row(
-    records: Sequence[CaseRecord], means: Means, seed: int, *, absent: int, tolerance_mm: float | None
+    records: Sequence[CaseRecord],
+    means: Means,
+    patients: Mapping[CaseName, str],
+    seed: int,
+    *,
+    absent: int,
+    tolerance_mm: float | None,
 ) -> ClassRow:
     """Condenses the records of one class."""
     shown = next((record for record in records if record.method == "general"), records[0])
@@ -214,7 +230,7 @@ def _row(
         tolerance_mm=tolerance_mm,
         cases=len(cases),
         absent=absent,
-        scored=_scored([name], means, seed),
+        scored=_scored([name], means, patients, seed),
         prediction_empty=dict(empty["prediction"]),
         reference_empty=dict(empty["reference"]),
         both_empty=dict(empty["both"]),
@@ -222,35 +238,38 @@ def _row(
     )
 
 
-def _group(rows: Sequence[ClassRow], means: Means, seed: int) -> Group:
+def _group(rows: Sequence[ClassRow], means: Means, patients: Mapping[CaseName, str], seed: int) -> Group:
     differences = {row.name: row.scored.over_native.mean for row in rows if row.scored.over_native is not None}
     worst = min(differences, key=lambda name: differences[name], default=None)
     return Group(
         classes=len(rows),
-        scored=_scored([(row.dataset, row.class_name) for row in rows], means, seed),
+        scored=_scored([(row.dataset, row.class_name) for row in rows], means, patients, seed),
         worst_class=worst,
         worst_difference=None if worst is None else differences[worst],
     )
 
 
-def _scored(names: Sequence[ClassName], means: Means, seed: int) -> Scored:
+def _scored(names: Sequence[ClassName], means: Means, patients: Mapping[CaseName, str], seed: int) -> Scored:
     """Condenses all scores of some classes."""
-    patients = sorted({(name[0], case) for name in names for case in means["dice"][name]})
-    strata = [dataset for dataset, _ in patients]
+    cases = sorted({(name[0], case) for name in names for case in means["dice"][name]})
+    strata, patient_of = [dataset for dataset, _ in cases], [patients.get(case, case[1]) for case in cases]
     values = {
-        (metric, method): _matrix(patients, [by_class[name] for name in names], names, method)
+        (metric, method): _matrix(cases, [by_class[name] for name in names], names, method)
         for metric, by_class in means.items()
         for method in METHODS
     }
     estimates: dict[Metric, dict[Method, Estimate]] = {metric: {} for metric in means}
     for (metric, method), matrix in values.items():
-        estimate = estimate_mean(matrix, strata, seed=seed)
+        estimate = estimate_mean(matrix, strata, seed=seed, patients=patient_of)
         if estimate is not None:
             estimates[metric][method] = estimate
     comparisons = []
     for method, baseline in COMPARED:
         found = {
-            metric: difference(values[metric, method] - values[metric, baseline], strata, seed=seed) for metric in means
+            metric: difference(
+                values[metric, method] - values[metric, baseline], strata, seed=seed, patients=patient_of
+            )
+            for metric in means
         }
         differences = {metric: one for metric, one in found.items() if one is not None}
         if differences:
@@ -259,11 +278,11 @@ def _scored(names: Sequence[ClassName], means: Means, seed: int) -> Scored:
 
 
 def _matrix(
-    patients: Sequence[tuple[str, str]], of_class: Sequence[CaseScores], names: Sequence[ClassName], method: Method
+    cases: Sequence[CaseName], of_class: Sequence[CaseScores], names: Sequence[ClassName], method: Method
 ) -> NDArray[np.float64]:
     """Returns a method's scores (cases, classes), NaN where it has none."""
-    places = {patient: row for row, patient in enumerate(patients)}
-    values = np.full((len(patients), len(names)), np.nan)
+    places = {case: row for row, case in enumerate(cases)}
+    values = np.full((len(cases), len(names)), np.nan)
     for column, (by_case, (dataset, _)) in enumerate(zip(of_class, names, strict=True)):
         for case, scores in by_case.items():
             if method in scores:

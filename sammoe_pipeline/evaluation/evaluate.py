@@ -150,6 +150,11 @@ def evaluate(
         foundation=foundation.card,
         held_out={dataset.name: [job.case for job in jobs if job.dataset.name == dataset.name] for dataset in planned},
         provenance=provenance(seed=0, device=encoder.on(device), threads=torch.get_num_threads()),
+        patients={
+            (dataset.name, case): patient
+            for dataset, files in zip(planned, raw, strict=True)
+            for case, patient in files.patients.items()
+        },
         absent=Counter((one.dataset, class_name) for _, one in finished for class_name in one.absent),
         tolerances_mm=tolerances_mm,
         forgetting_cases=None if all(job.asked.forgetting for job in jobs) else forgetting,

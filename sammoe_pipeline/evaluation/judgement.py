@@ -25,7 +25,8 @@ class ToolScores(Record):
     """How one tool did on one class, or over all classes."""
 
     means: dict[Metric, Estimate]
-    """Over cases where the score has a number, with a 95 % bootstrap interval; without scores that have none."""
+    """Over cases where the score has a number, with a 95 % bootstrap interval over cases; without scores that have
+    none."""
     differences: dict[Metric, Difference]
     """From the first tool; empty for the first itself."""
     judged: int
@@ -60,7 +61,10 @@ class Tool(Record):
 
 
 class Judgement(Artefact):
-    """`summary.json` of `sammoe_evaluate --predictions`: label maps of one or more tools against references."""
+    """`summary.json` of `sammoe_evaluate --predictions`: label maps of one or more tools against references.
+
+    Folders do not say which cases are of one patient, so that intervals and tests take each case for a patient.
+    """
 
     note: str = DISCLAIMER
     references: str

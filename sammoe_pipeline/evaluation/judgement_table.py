@@ -74,8 +74,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _footnotes(judgement: Judgement) -> list[str]:
     several = len(judgement.predictions) > 1
     notes = [
-        f"Means over {judgement.cases} cases with 95 % bootstrap intervals over cases; in brackets after a class, the "
-        "tolerance of surface Dice.",
+        f"Means over {judgement.cases} cases with 95 % bootstrap intervals over cases, each taken for another patient; "
+        "in brackets after a class, the tolerance of surface Dice.",
         "Judged: masks, one a case and class. Missed: prediction empty, reference not; invented: the reverse. These "
         "count with Dice 0 and the image's diagonal as HD95. Both empty: no score but the volume error.",
     ]

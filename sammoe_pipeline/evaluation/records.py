@@ -102,6 +102,9 @@ class ExpertRecord(Record):
 ClassName = tuple[str, str]
 """Dataset and class."""
 
+CaseName = tuple[str, str]
+"""Dataset and case."""
+
 
 def case_means(cases: Iterable[CaseRecord], metric: Metric = "dice") -> dict[ClassName, dict[str, dict[Method, float]]]:
     """Averages a score over the seeds of a case, so that each case counts once however often it was asked.

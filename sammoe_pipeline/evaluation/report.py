@@ -201,8 +201,8 @@ def _curves(summary: EvaluationSummary) -> str:
     drawn = figure_block(
         figures.click_curves(summary.tables),
         "Mean Dice against the number of clicks, method by method",
-        "Each method's later clicks correct its own mask. Bars are 95 % intervals over cases. Without a user, the "
-        "locator prompts all methods alike, and finding the structure is part of the task.",
+        f"Each method's later clicks correct its own mask. Bars are 95 % intervals over {summary.sampling_unit}. "
+        "Without a user, the locator prompts all methods alike, and finding the structure is part of the task.",
     )
     return f"<h2>With more clicks</h2>\n{drawn}"
 

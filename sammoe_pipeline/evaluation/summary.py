@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from sammoe_pipeline.artefacts import Artefact, FoundationCard, MixtureCard, Provenance, Record
 from sammoe_pipeline.evaluation.comparison import Scored, Table, compare
 from sammoe_pipeline.evaluation.forgetting import ForgettingRow, forgetting_rows
-from sammoe_pipeline.evaluation.records import CaseRecord, ClassName, ExpertRecord, RoutingRecord, case_means
+from sammoe_pipeline.evaluation.records import (
+    CaseName,
+    CaseRecord,
+    ClassName,
+    ExpertRecord,
+    RoutingRecord,
+    case_means,
+)
 from sammoe_pipeline.evaluation.surface import METRICS, Metric
 from sammoe_pipeline.evaluation.wording import DISCLAIMER
 from sammoe_pipeline.inference.routing import expert_key
@@ -62,6 +70,9 @@ class EvaluationSummary(Artefact):
     foundation_for_research_only: bool
     """Whether the foundation is for learning and tests rather than for real scans."""
     folds: tuple[int, ...]
+    sampling_unit: Literal["cases", "patients"] = "cases"
+    """What intervals draw and tests count once: patients where a dataset says which cases are of one patient; there, a
+    case of which it says nothing is a patient of its own."""
     tables: tuple[Table, ...]
     """One a kind of prompt: clicks first, fewest first."""
     routing: tuple[RoutingRow, ...]
@@ -92,6 +103,7 @@ def summarise(
     foundation: FoundationCard,
     held_out: Mapping[str, Sequence[str]],
     provenance: Provenance,
+    patients: Mapping[CaseName, str] | None = None,
     absent: Mapping[ClassName, int] | None = None,
     tolerances_mm: Mapping[ClassName, float] | None = None,
     forgetting_cases: int | None = None,
@@ -110,6 +122,7 @@ def summarise(
         foundation: what it stands on.
         held_out: by dataset, the cases that should have been evaluated.
         provenance: of the evaluation; its seed also seeds the bootstrap.
+        patients: of cases; one that is not named is its own patient.
         absent: held-out cases that lack a class, where there are such.
         tolerances_mm: of surface Dice, by class.
         forgetting_cases: in how many held-out cases of each dataset and fold experts were asked; None: in all.
@@ -125,12 +138,14 @@ def summarise(
         compare(
             records,
             seed=provenance.seed,
+            patients=patients,
             # The locator's prompts need no truth, so that it is asked about classes that a case lacks, too.
             absent=absent if kind[0] == "click" else None,
             tolerances_mm=tolerances_mm,
         )
         for kind, records in zip(kinds, by_kind, strict=True)
     )
+    patients = patients or {}
     answered = {(record.dataset, record.case) for record in cases}
     classes = {(record.dataset, record.class_name) for record in cases}
     overall = tables[0].groups["all"].scored
@@ -142,6 +157,7 @@ def summarise(
         foundation_sha256=foundation.sha256,
         foundation_for_research_only=foundation.for_research_only,
         folds=tuple(sorted({record.fold for record in cases})),
+        sampling_unit="patients" if any(patients.get(case, case[1]) != case[1] for case in answered) else "cases",
         tables=tables,
         routing=_routing(routing),
         forgetting=tuple(row for metric in METRICS if experts for row in forgetting_rows(one_click, experts, metric)),

@@ -159,9 +159,10 @@ def footnotes(table: Table, summary: EvaluationSummary, *, mark: str) -> list[st
     """
     notes = [
         "Gain: of the mixture over the general expert, native or in the task's configuration, in Dice points with a "
-        "95 % bootstrap interval over cases.",
-        "Means with 95 % bootstrap intervals over cases; folds are pooled, so that each case counts once. p: "
-        "Wilcoxon's signed-rank test over cases, two-sided, not corrected for the number of tests.",
+        f"95 % bootstrap interval over {summary.sampling_unit}.",
+        f"Means with 95 % bootstrap intervals over {summary.sampling_unit}; folds are pooled, so that each case counts "
+        f"once. p: Wilcoxon's signed-rank test over {summary.sampling_unit}, two-sided, not corrected for the number "
+        "of tests.",
     ]
     tolerances = sorted({row.tolerance_mm for row in table.rows if row.tolerance_mm is not None})
     if tolerances:

@@ -91,6 +91,7 @@ def summarised() -> Summarise:
         held_out: dict[str, list[str]] | None = None,
         experts: tuple[str, ...] = ("nerve",),
         by_experts: list[ExpertRecord] | None = None,
+        patients: dict[tuple[str, str], str] | None = None,
         absent: dict[tuple[str, str], int] | None = None,
     ) -> EvaluationSummary:
         configuration = Configuration(name="fine", spacing_mm=1.0, patch_size=48)
@@ -140,6 +141,7 @@ def summarised() -> Summarise:
             foundation=foundation,
             held_out=held_out or {},
             provenance=PROVENANCE,
+            patients=patients,
             absent=absent,
         )
 

@@ -54,10 +54,40 @@ def test_each_dataset_keeps_its_number_of_cases() -> None:
     assert estimate.interval == (0.5, 0.5)
 
 
+def test_cases_of_a_patient_are_no_independent_evidence() -> None:
+    one = np.random.default_rng(0).normal(size=(20, 2))
+    single = estimate_mean(one, ["d"] * 20, seed=0)
+    twice = estimate_mean(np.tile(one, (2, 1)), ["d"] * 40, seed=0, patients=[*"abcdefghijklmnopqrst"] * 2)
+    assert single is not None
+    assert twice is not None
+    assert (twice.interval, twice.cases) == (pytest.approx(single.interval), 40)
+
+
+def test_cases_of_as_many_patients_are_drawn_as_cases() -> None:
+    values, strata = np.random.default_rng(0).normal(size=(20, 3)), ["a", "b"] * 10
+    values[::3, 1], values[5] = NAN, NAN
+    # Names in no order, and the same ones in both datasets.
+    named = estimate_mean(values, strata, seed=0, patients=[str(97 - case // 2 * 7) for case in range(20)])
+    assert named == estimate_mean(values, strata, seed=0)
+
+
 def test_one_case_has_no_interval() -> None:
     estimate = estimate_mean(np.array([[0.3], [NAN]]), ["d", "d"], seed=0)
     assert estimate is not None
     assert (estimate.mean, estimate.interval, estimate.cases) == (0.3, None, 1)
+
+
+@pytest.mark.parametrize("patients", [["p", "q"], ["p", "p"], None])
+def test_one_patient_a_dataset_has_no_interval(patients: list[str] | None) -> None:
+    estimate = estimate_mean(np.array([[0.1], [0.9]]), ["a", "b"], seed=0, patients=patients)
+    assert estimate is not None
+    assert (estimate.mean, estimate.interval, estimate.cases) == (0.5, None, 2)
+
+
+def test_cases_of_one_patient_have_no_interval() -> None:
+    estimate = estimate_mean(np.array([[0.1], [0.9]]), ["d", "d"], seed=0, patients=["p", "p"])
+    assert estimate is not None
+    assert estimate.interval is None
 
 
 def test_a_class_that_is_not_drawn_does_not_make_nan() -> None:

@@ -158,6 +158,25 @@ def test_methods_are_tested_against_each_other_over_cases(record: Callable[..., 
     assert scored.difference("mixture", "expert") is None
 
 
+def test_cases_of_a_patient_are_averaged_before_the_test(record: Callable[..., CaseRecord]) -> None:
+    from scipy.stats import wilcoxon
+
+    gains = [0.1, 0.02, 0.3, -0.05, 0.15, 0.07]
+    cases = []
+    for case, gain in enumerate(gains):
+        cases += [record("general_native", 0.5, case=str(case)), record("mixture", 0.5 + gain, case=str(case))]
+    patients = {("Dataset001_Head", str(case)): "pqr"[case // 2] for case in range(5)}
+    found = compare(cases, seed=0, patients=patients).rows[0].scored.difference("mixture", "general_native")
+    assert found is not None
+    assert found.p_value == pytest.approx(wilcoxon([0.06, 0.125, 0.15, 0.07]).pvalue)
+    assert (found.estimate.mean, found.estimate.cases) == (pytest.approx(sum(gains) / 6), 6)
+
+
+def test_a_patient_a_case_changes_no_number(cases: list[CaseRecord], table: Table) -> None:
+    patients = {(one.dataset, one.case): f"patient {ord('z') - ord(one.case)}" for one in cases}
+    assert compare(cases, seed=0, patients=patients) == table
+
+
 def test_methods_that_never_differ_are_not_told_apart(record: Callable[..., CaseRecord]) -> None:
     cases = [record(method, 0.5, case=case) for method in ("general_native", "mixture") for case in "abc"]
     found = compare(cases, seed=0).rows[0].scored.difference("mixture", "general_native")

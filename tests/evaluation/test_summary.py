@@ -127,3 +127,19 @@ def test_the_markdown_has_every_score_and_the_tests_of_the_means(
     cells = [cell.strip() for cell in row.split("|")[3:-1]]
     assert [cell.split(" ")[0] for cell in cells[:4]] == ["20.0", "20.0", "8.0", "0.8"]
     assert 0 < float(cells[4]) <= 1
+
+
+def test_what_intervals_draw_is_said(cases: list[CaseRecord], summarised: Summarise) -> None:
+    head = "Dataset001_Head"
+    alone = summarised(cases, patients={(head, "a"): "a", (head, "not asked"): "p"})
+    shared = summarised(cases, patients={(head, "a"): "p", (head, "b"): "p"})
+    for summary, unit in ((alone, "cases"), (shared, "patients")):
+        assert summary.sampling_unit == unit
+        text = markdown_table(summary)
+        assert f"Means with 95 % bootstrap intervals over {unit};" in text
+        assert f"p: Wilcoxon's signed-rank test over {unit}," in text
+    assert alone == summarised(cases)
+    first, second = (summary.tables[0].rows[0].scored.over_native for summary in (alone, shared))
+    assert first is not None and second is not None
+    assert (first.mean, first.cases) == (second.mean, second.cases)
+    assert first.interval != second.interval

@@ -24,6 +24,9 @@ from sammoe_pipeline.evaluation.surface import MaskScores, score_masks
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
 from tests.integration.conftest import DATASET, Workspace
 
+ASKED = ("--clicks", "0", "1", "2", "--seeds", "1", "--tolerance", "4", "bar=2")
+"""Flags of the evaluation that tests share."""
+
 
 def _hashes(folder: Path) -> dict[str, str]:
     weights = [path for path in folder.rglob("*.safetensors") if "mixtures" not in path.parts]
@@ -95,19 +98,7 @@ def test_foundation_alone_segments_free_standing_clicks(planned: Workspace, tmp_
 @pytest.fixture(scope="module")
 def evaluation(trained: Workspace) -> Path:
     """The folder of an evaluation with and without clicks."""
-    flags = [
-        *trained.flags,
-        *trained.model_flags,
-        "--clicks",
-        "0",
-        "1",
-        "2",
-        "--seeds",
-        "1",
-        "--tolerance",
-        "4",
-        "bar=2",
-    ]
+    flags = [*trained.flags, *trained.model_flags, *ASKED]
     assert sammoe_evaluate(flags) == 0
     folder = trained.results / "mixtures" / "default" / "evaluation"
     shutil.copytree(folder, trained.root / "evaluated")
@@ -156,19 +147,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_alike(
         judge(self)
 
     monkeypatch.setattr(CaseRun, "judge", watched)
-    flags = [
-        *trained.flags,
-        *trained.model_flags,
-        "--clicks",
-        "0",
-        "1",
-        "2",
-        "--seeds",
-        "1",
-        "--tolerance",
-        "4",
-        "bar=2",
-    ]
+    flags = [*trained.flags, *trained.model_flags, *ASKED]
     assert sammoe_evaluate(flags) == 0
     assert len(asked) == 1
     before, after = (json.loads((path / "summary.json").read_text()) for path in (evaluation, folder))
@@ -213,6 +192,28 @@ def test_the_locator_is_asked_about_classes_that_a_case_lacks(trained: Workspace
     summary = json.loads((folder / "summary.json").read_text())
     [ball] = [row for row in summary["tables"][0]["rows"] if row["class_name"] == "ball"]
     assert (ball["cases"], ball["absent"]) == (1, 2)
+
+
+def test_patients_named_later_are_drawn_without_asking_again(
+    trained: Workspace, evaluation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sammoe_pipeline.evaluation.case_run import CaseRun
+
+    folder = trained.results / "mixtures" / "default" / "evaluation"
+    shutil.copytree(evaluation, folder, dirs_exist_ok=True)
+    monkeypatch.setattr(CaseRun, "judge", lambda self: pytest.fail(f"asked {self.labelled.name}"))
+    table = trained.root / "raw" / DATASET / "patients.json"
+    table.write_text(json.dumps(dict.fromkeys(_cases(folder, 0), "one") | dict.fromkeys(_cases(folder, 1), "other")))
+    try:
+        assert sammoe_evaluate([*trained.flags, *trained.model_flags, *ASKED]) == 0
+    finally:
+        table.unlink()
+    by_case, by_patient = (json.loads((path / "summary.json").read_text()) for path in (evaluation, folder))
+    assert (by_case["sampling_unit"], by_patient["sampling_unit"]) == ("cases", "patients")
+    assert "95 % intervals over patients" in (folder / "report.html").read_text()
+    before, after = (one["tables"][0]["rows"][0]["scored"]["means"]["dice"]["general"] for one in (by_case, by_patient))
+    assert after["mean"] == before["mean"]
+    assert after["interval"] != before["interval"]
 
 
 def test_a_tolerance_of_no_class_is_refused(trained: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
