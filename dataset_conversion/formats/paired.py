@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 VOLUME = r"(.+?)\.(?:nii\.gz|nii|nrrd|mha|mhd|nhdr)"
 _IMAGES = ("images", "image", "imgs", "img", "scans", "volumes", "imaging", IMAGES_TR.lower())
 _LABELS = ("labels", "label", "masks", "mask", "segmentations", "segmentation", "segs", "seg", "gt", LABELS_TR.lower())
+_TABLES = ("names", "labels")
 
 
 def read_source(folder: Path, *, names: Path | None = None) -> Source:
@@ -30,7 +31,7 @@ def read_source(folder: Path, *, names: Path | None = None) -> Source:
 
     Args:
         folder: with both in it, or a folder around it.
-        names: table of names; by default the one table that lies beside the folders, if there is one.
+        names: table of names; by default `names.*` or `labels.*` beside the folders, else the one table there.
 
     Raises:
         UsageError: there are no two such folders, or the table is none.
@@ -69,8 +70,19 @@ def _the_folder(root: Path, names: tuple[str, ...], what: str) -> Path:
 
 
 def _table_beside(root: Path) -> Path | None:
-    tables = [path for path in sorted(root.iterdir()) if path.suffix.lower() in TABLE_ENDINGS and is_visible(path)]
-    return tables[0] if len(tables) == 1 else None
+    files = [path for path in sorted(root.iterdir()) if path.suffix.lower() in TABLE_ENDINGS and is_visible(path)]
+    found = [path for path in files if path.stem.lower() in _TABLES] or list(filter(_is_table, files))
+    if len(found) > 1:
+        there = ", ".join(path.name for path in found)
+        logger.warning("%s: several files may name the classes: %s. None is used; say which with --names.", root, there)
+    return found[0] if len(found) == 1 else None
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        return bool(read_names(path))
+    except UsageError:
+        return False
 
 
 def _by_image(images: Mapping[str, object], maps: Mapping[str, Path]) -> tuple[dict[str, Path], list[Fault]]:
@@ -104,10 +116,12 @@ FORMAT = Format(
 SRC/
   images/CASE.nii.gz        or CASE_0000.nii.gz, CASE_0001.nii.gz, ... for several channels
   labels/CASE.nii.gz        or CASE_seg, label_CASE, ...; without the number of a channel
-  names.csv                 optional: values and names of the classes""",
+  names.csv                 optional: values and names of the classes; or labels.csv, or .tsv, .txt, .json""",
     notes=(
         "A label map is found by the name of its image; words for the role (`img`, `label`, `seg`, `mask`, ...) at "
         "either end do not count.",
+        "The table of names is `names.*` or `labels.*`, else the one other file beside the folders that is such a "
+        "table. Where there are several none is used, with a warning: choose with `--names`.",
         "Without a table of names, classes are called after their values: `class_1`, ....",
         "The channel is called `image`. For CT say `--channels CT`, by which nnU-Net chooses its normalisation.",
     ),

@@ -335,11 +335,27 @@ def test_paired_names_label_maps_that_fit_several_images(tmp_path: Path) -> None
     assert "fits several images" in faults(read("paired", tmp_path))
 
 
-def test_paired_leaves_the_choice_between_tables_to_the_user(tmp_path: Path) -> None:
+def test_paired_leaves_the_choice_between_tables_to_the_user(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = make("paired", tmp_path)
     (folder / "other.csv").write_text("label,name\n1,one\n4,four\n7,seven\n")
     assert read("paired", folder).classes == ()
+    assert "may name the classes: other.csv, structures.csv. None is used; say which with --names." in caplog.text
     assert read("paired", folder, names=folder / "other.csv").classes == ("one", "four", "seven")
+
+
+@pytest.mark.parametrize("name", ["names.txt", "Labels.json"])
+def test_paired_prefers_the_table_that_is_called_so(tmp_path: Path, name: str) -> None:
+    folder = make("paired", tmp_path)
+    (folder / name).write_text('{"1": "one"}' if name.endswith("json") else "1 one\n")
+    assert read("paired", folder).classes == ("one",)
+
+
+def test_paired_takes_no_notes_for_a_table(tmp_path: Path) -> None:
+    folder = make("paired", tmp_path)
+    (folder / "README.txt").write_text("Mice of our group, scanned in 2019.\n")
+    assert read("paired", folder).classes == ("Left Cortex", "Fimbria")
+    (folder / "structures.csv").unlink()
+    assert read("paired", folder).classes == ()
 
 
 def test_case_folders_takes_several_masks(tmp_path: Path) -> None:
