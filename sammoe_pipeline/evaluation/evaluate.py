@@ -103,8 +103,8 @@ def evaluate(
         class_tolerances_mm: of single classes, by name or `DATASET/CLASS`, in place of `tolerance_mm`.
 
     Raises:
-        UsageError: no dataset holds out cases in these folds, one click is not among those to report but needed, or a
-            tolerance names no class.
+        UsageError: the mixture lacks a fold, no dataset holds out cases in these folds, one click is not among those
+            to report but needed, or a tolerance names no class.
     """
     if forgetting is not None and 1 not in clicks:
         raise UsageError(
@@ -112,6 +112,9 @@ def evaluate(
         )
     mixture_folder = Results(root=results, foundation=foundation.card.name).mixture(name)
     card = MixtureCard.load(mixture_folder / MIXTURE_JSON)
+    wanted = card.folds if folds is None else tuple(folds)
+    if missing := [fold for fold in wanted if fold not in card.folds]:
+        raise UsageError(f"-f {missing[0]}: mixture '{name}' has folds {', '.join(map(str, card.folds))}.")
     # A mixture may hold a choice of the plans' experts: classes of the others are general tasks in it.
     joined = {expert_key(expert.dataset, expert.task) for expert in card.experts}
     planned = [dataset.with_experts(joined) for dataset in planned]
@@ -121,7 +124,6 @@ def evaluate(
         "foundation": foundation.card.sha256,
         "computed": [encoder.on(device), torch.get_num_threads()],
     }
-    wanted = card.folds if folds is None else tuple(folds)
     asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=False)
     jobs = _held_out(planned, raw, wanted, asked, forgetting or 0, settings, tolerances_mm)
     if not jobs:

@@ -216,6 +216,11 @@ def test_patients_named_later_are_drawn_without_asking_again(
     assert after["interval"] != before["interval"]
 
 
+def test_a_fold_that_the_mixture_lacks_is_refused(trained: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sammoe_evaluate([*trained.flags, *trained.model_flags, "-f", "0", "9"]) == 1
+    assert "-f 9: mixture 'default' has folds 0, 1." in capsys.readouterr().err
+
+
 def test_a_tolerance_of_no_class_is_refused(trained: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     assert sammoe_evaluate([*trained.flags, *trained.model_flags, "--tolerance", "bal=2"]) == 1
     assert "Did you mean 'ball'?" in capsys.readouterr().err
