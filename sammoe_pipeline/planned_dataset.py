@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from sammoe_pipeline.artefacts import CandidateExpert, Configuration, FoldSplit, Plan, Splits, Task
+from sammoe_pipeline.artefacts import CandidateExpert, Configuration, DatasetFingerprint, FoldSplit, Plan, Splits, Task
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
@@ -69,6 +70,12 @@ class PlannedDataset:
     def name(self) -> str:
         """Folder name, such as `Dataset004_Hippocampus`."""
         return self.paths.dataset
+
+    @cached_property
+    def classes_of(self) -> dict[str, frozenset[str]]:
+        """Classes that each case contains, as the fingerprint has them."""
+        fingerprint = DatasetFingerprint.load(self.paths.fingerprint)
+        return {case.case: frozenset(case.classes) for case in fingerprint.cases}
 
     @property
     def num_folds(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sammoe_pipeline.artefacts import Configuration, DatasetFingerprint
+from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.prompt_description import describe
@@ -141,12 +141,11 @@ def clicks_by_class(planned: PlannedDataset) -> dict[str, int]:
 
     A tumour that every third patient has would else be known from a third of the clicks.
     """
-    fingerprint = DatasetFingerprint.load(planned.paths.fingerprint)
     fewest = min(MOST_CASES, *(len(fold.train) for fold in planned.splits.folds))
     wanted = max(_FEWEST_CLICKS, _CLICKS / len(planned.description.labels))
     times = {}
     for name in planned.description.labels:
-        share = float(np.mean([name in case.classes for case in fingerprint.cases]))
+        share = float(np.mean([name in classes for classes in planned.classes_of.values()]))
         times[name] = min(_MOST_TIMES, math.ceil(wanted / max(1.0, fewest * share)))
     return times
 

@@ -21,6 +21,9 @@ from sammoe_pipeline.raw_dataset import RawDataset
 OFF_TASK = "off task"
 """Class name of prompts that point at nothing the dataset names."""
 MOST_CASES = 50
+"""That are clicked on, but for those of rare classes."""
+_FEWEST_CASES = 10
+"""With one class, where so many have it."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,14 @@ class GatePrompt:
 
 
 def choose_cases(member: Member, cases: Sequence[str], seed: int) -> list[str]:
-    """Returns the cases that are clicked on: all of them, or of many a seeded choice."""
+    """Returns the cases that are clicked on: all of them, or of many a seeded choice and more of each rare class."""
     choice = np.random.default_rng([seed, zlib.crc32(member.planned.name.encode())])
-    return sorted(str(name) for name in choice.permutation(np.array(cases, dtype=object))[:MOST_CASES])
+    order = [str(name) for name in choice.permutation(np.array(cases, dtype=object))]
+    chosen = set(order[:MOST_CASES])
+    for class_name in member.planned.description.labels:
+        having = [case for case in order if class_name in member.planned.classes_of[case]]
+        chosen.update(having[:_FEWEST_CASES])
+    return sorted(chosen)
 
 
 def prompts_in(

@@ -184,6 +184,14 @@ class _Joining:
         """Fits the gate of a fold to its training cases."""
         with self._timed("fitting"):
             taught = [of.of(cases[fold]) for of, cases in zip(self.clicks, self.training, strict=True)]
+            for member, of in zip(self.members, taught, strict=True):
+                if unseen := sorted(member.experts.keys() - set(of.classes)):
+                    logger.warning(
+                        "%s, fold %d: no training case shows %s to the gate, so no expert will be chosen for it",
+                        member.planned.name,
+                        fold,
+                        ", ".join(unseen),
+                    )
             gate = new_gate(self.foundation, self.model, self.card.datasets, self.card.experts)
             self.gates[fold] = fit_gate(gate, taught, seed=self.seed).to(self.device)
 

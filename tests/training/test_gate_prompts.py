@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,5 +95,16 @@ def test_of_many_cases_a_choice_is_clicked_on(workspace: Workspace, monkeypatch:
     member = Member(planned=workspace.planned, raw=workspace.raw, experts={})
     assert choose_cases(member, CASES, 0) == list(CASES)
     monkeypatch.setattr(module, "MOST_CASES", 2)
+    monkeypatch.setattr(module, "_FEWEST_CASES", 1)
     chosen = {tuple(choose_cases(member, CASES, seed)) for seed in range(20)}
     assert len(chosen) == 3 and all(len(set(cases)) == 2 for cases in chosen)
+
+
+def test_cases_of_a_rare_class_are_among_the_choice(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = replace(workspace.planned)
+    rare, *others = CASES
+    vars(planned)["classes_of"] = {rare: frozenset({"near"}), **dict.fromkeys(others, frozenset({"far"}))}
+    monkeypatch.setattr(module, "MOST_CASES", 1)
+    monkeypatch.setattr(module, "_FEWEST_CASES", 1)
+    member = Member(planned=planned, raw=workspace.raw, experts={})
+    assert all(rare in choose_cases(member, CASES, seed) for seed in range(20))

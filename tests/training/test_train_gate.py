@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.paths import EXPERT_JSON, EXPERT_WEIGHTS, LOCATOR_JSON, MIXTURE_JSON, Results
 from sammoe_pipeline.training import train_gate as module
+from sammoe_pipeline.training.described_clicks import DescribedClicks, describe_clicks
 from sammoe_pipeline.training.gate_prompts import Member, prompts_in
 from sammoe_pipeline.training.mixture_members import finished_datasets, output_labels
 from sammoe_pipeline.training.thresholds import THRESHOLDS, Trial
@@ -211,6 +213,24 @@ def test_mixture_works_until_the_next_one_is_finished(copied: Workspace, monkeyp
     with pytest.raises(KeyboardInterrupt):
         _fit(copied, folds=[1, 0])
     assert {path: path.read_bytes() for path in _mixture(copied).rglob("*") if path.is_file()} == before
+
+
+def test_class_that_the_gate_sees_no_click_on_is_named(
+    copied: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def describe_all_but_near(*words: Any) -> DescribedClicks:
+        clicks = describe_clicks(*words)
+        kept = [index for index, name in enumerate(clicks.classes) if name != "near"]
+        return replace(
+            clicks,
+            classes=tuple(clicks.classes[index] for index in kept),
+            cases=tuple(clicks.cases[index] for index in kept),
+            descriptions=clicks.descriptions[kept],
+        )
+
+    monkeypatch.setattr(module, "describe_clicks", describe_all_but_near)
+    _fit(copied, folds=[0])
+    assert "fold 0: no training case shows near to the gate" in caplog.text
 
 
 def _served_by(workspace: Workspace, key: str) -> Workspace:
