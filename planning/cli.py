@@ -13,6 +13,7 @@ from sammoe_pipeline.commands.command import (
     next_command,
     positive_int,
     run_command,
+    same_flags,
 )
 from sammoe_pipeline.errors import SammoeError, UsageError
 
@@ -178,7 +179,7 @@ def _run(arguments: argparse.Namespace) -> None:
         planned.append(dataset)
     if planned:
         # Also where no class needs an expert: the command fits the locator.
-        flags = _same_flags(arguments)
+        flags = same_flags(arguments, only=("foundation", "preprocessed", "results"))
         next_command("\n  ".join(f"sammoe_train_expert -d {shlex.quote(dataset)}{flags}" for dataset in planned))
     if len(arguments.d) == 1 and failures:
         raise failures[0]
@@ -205,7 +206,7 @@ def _show(arguments: argparse.Namespace) -> None:
         if not planned.plan.is_file():
             raise UsageError(
                 f"{planned.plan} is not there: the dataset was not planned for foundation '{foundation.card.name}'. "
-                f"Plan it with sammoe_plan_and_preprocess -d {shlex.quote(dataset)}{_same_flags(arguments)}"
+                f"Plan it with sammoe_plan_and_preprocess -d {shlex.quote(dataset)}{same_flags(arguments)}"
             )
         plan = Plan.load(planned.plan)
         sys.stdout.write(f"\n{plan_table(plan)}")
@@ -217,9 +218,3 @@ def _show(arguments: argparse.Namespace) -> None:
             foundation,
         )
         sys.stdout.write(f"The plan as a page, with its evidence: {planned.plan_page}\n")
-
-
-def _same_flags(arguments: argparse.Namespace) -> str:
-    """Returns the flags that the next command needs to find the same folders and foundation."""
-    flags = {name: getattr(arguments, name) for name in ("foundation", "preprocessed", "results")}
-    return "".join(f" --{name} {shlex.quote(value)}" for name, value in flags.items() if value)

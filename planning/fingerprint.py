@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from planning.case_labels import CaseLabels
 from planning.class_in_case import ClassInCase, measure_classes
 from planning.kinship import alike, partner_of
-from sammoe_pipeline.artefacts import CaseFingerprint, ChannelFingerprint, ClassFingerprint, DatasetFingerprint
+from sammoe_pipeline.artefacts import (
+    CaseFingerprint,
+    ChannelFingerprint,
+    ClassFingerprint,
+    DatasetFingerprint,
+    sha256_of,
+)
 from sammoe_pipeline.errors import DatasetFaultsError, SammoeError, UnreadableFileError
 from sammoe_pipeline.geometry import Orientation
 from sammoe_pipeline.image_io import Header, read_header, read_volume
@@ -103,10 +109,16 @@ def _measure_case(job: _Job) -> _CaseResult:
             orientation=orientation_code(labels.header),
             nonzero_shape=_nonzero_shape(images, orientation),
             classes=tuple(classes),
+            sha256=_content_of(job.case),
         ),
         classes=classes,
         samples=_sample(job, labels, images),
     )
+
+
+def _content_of(case: RawCase) -> str:
+    """Returns a SHA-256 over those of a case's files."""
+    return hashlib.sha256("\n".join(map(sha256_of, (*case.images, case.label))).encode()).hexdigest()
 
 
 def _nonzero_shape(images: Sequence[NDArray[np.float32]], orientation: Orientation) -> tuple[int, int, int]:

@@ -167,7 +167,7 @@ class _Ground:
         candidates: configurations that finetuning has the memory for, native first.
         cell_voxels: a side of one cell of the decoder's mask.
         cases_of: by class, the cases of fold 0's `train` that have it, in a seeded order that all classes share.
-        fold_without: by class that some fold's `train` lacks, the first such fold: its expert could not be trained there.
+        fold_without: by class that the `train` of some fold lacks, the first such fold: there, none could learn it.
         seed: of clicks.
         device: to run the foundation on.
     """

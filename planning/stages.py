@@ -130,8 +130,8 @@ def _unchanged_fingerprint(raw: RawDataset, path: Path) -> DatasetFingerprint:
     fingerprint = DatasetFingerprint.load(path)
     if fingerprint.raw_digest != digest_of_raw(raw):
         raise ArtefactError(
-            f"{raw.folder} changed since {path} was made. Add --replan to make fingerprint and plan anew; experts that "
-            f"are trained already then belong to the old data."
+            f"{raw.folder} changed since {path} was made. Add --replan to make fingerprint and plan anew; experts "
+            f"that learnt from what changed are then trained again."
         )
     return fingerprint
 

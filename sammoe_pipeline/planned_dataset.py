@@ -8,7 +8,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from sammoe_pipeline.artefacts import CandidateExpert, Configuration, DatasetFingerprint, FoldSplit, Plan, Splits, Task
+from sammoe_pipeline.artefacts import (
+    CandidateExpert,
+    CaseFingerprint,
+    Configuration,
+    DatasetFingerprint,
+    FoldSplit,
+    Plan,
+    Splits,
+    Task,
+)
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
@@ -72,10 +81,9 @@ class PlannedDataset:
         return self.paths.dataset
 
     @cached_property
-    def classes_of(self) -> dict[str, frozenset[str]]:
-        """Classes that each case contains, as the fingerprint has them."""
-        fingerprint = DatasetFingerprint.load(self.paths.fingerprint)
-        return {case.case: frozenset(case.classes) for case in fingerprint.cases}
+    def cases(self) -> dict[str, CaseFingerprint]:
+        """What the fingerprint says of each case."""
+        return {case.case: case for case in DatasetFingerprint.load(self.paths.fingerprint).cases}
 
     @property
     def num_folds(self) -> int:
@@ -139,6 +147,9 @@ class PlannedDataset:
         }
         if task is None:
             parts["design"] = _LOCATOR_DESIGN
+        split = self.fold(fold)
+        if content := {case: of for case in (*split.train, *split.calibration) if (of := self.cases[case].sha256)}:
+            parts["content"] = content
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property

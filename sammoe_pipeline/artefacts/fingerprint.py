@@ -20,6 +20,9 @@ class CaseFingerprint(Record):
     """Voxels along the file's own axes of the smallest box outside which every channel is 0."""
     classes: tuple[str, ...] = ()
     """Classes that the case contains."""
+    sha256: str = ""
+    """Over the files of its channels and its label map; empty where it was not taken. Tells which experts learnt from
+    what is there now."""
 
 
 class ClassFingerprint(Record):

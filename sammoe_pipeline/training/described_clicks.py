@@ -145,7 +145,7 @@ def clicks_by_class(planned: PlannedDataset) -> dict[str, int]:
     wanted = max(_FEWEST_CLICKS, _CLICKS / len(planned.description.labels))
     times = {}
     for name in planned.description.labels:
-        share = float(np.mean([name in classes for classes in planned.classes_of.values()]))
+        share = float(np.mean([name in case.classes for case in planned.cases.values()]))
         times[name] = min(_MOST_TIMES, math.ceil(wanted / max(1.0, fewest * share)))
     return times
 

@@ -87,7 +87,7 @@ def choose_cases(member: Member, cases: Sequence[str], seed: int) -> list[str]:
     order = [str(name) for name in choice.permutation(np.array(cases, dtype=object))]
     chosen = set(order[:MOST_CASES])
     for class_name in member.planned.description.labels:
-        having = [case for case in order if class_name in member.planned.classes_of[case]]
+        having = [case for case in order if class_name in member.planned.cases[case].classes]
         chosen.update(having[:_FEWEST_CASES])
     return sorted(chosen)
 

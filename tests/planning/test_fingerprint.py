@@ -69,6 +69,17 @@ def test_the_digest_changes_with_a_raw_file(make_raw: MakeRaw, blocks: Mapping[s
     assert digest_of_raw(read_raw_dataset(folder)) != before
 
 
+def test_a_cases_digest_is_of_what_its_files_hold(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> None:
+    raw = read_raw_dataset(make_raw(blocks, {"one": 1, "two": 2}))
+    before = [case.sha256 for case in take_fingerprint(raw, workers=1).cases]
+    first, second, *_ = raw.training_cases
+    os.utime(first.label, (0, 0))
+    volume = read_volume(second.label)
+    write_volume(second.label, Volume(data=volume.data[::-1], affine=volume.affine))
+    after = [case.sha256 for case in take_fingerprint(raw, workers=1).cases]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, True]
+
+
 def test_it_holds_what_nnunets_fingerprint_does(make_raw: MakeRaw, blocks: Mapping[str, NDArray[Any]]) -> None:
     """Spacing, size of the non-zero part and intensities are those that nnU-Net's extractor finds in the same case."""
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor

@@ -1,11 +1,20 @@
 import dataclasses
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import ArtefactError, DatasetNotFoundError, UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.planned_dataset import PlannedDataset
-from tests.conftest import Workspace
+from tests.conftest import MakeWorkspace, Workspace
+
+
+@pytest.fixture(scope="module")
+def boxes_in_folds(make_workspace: MakeWorkspace, boxes: dict[str, NDArray[np.uint8]]) -> Workspace:
+    """Four cases whose parts share none."""
+    a, b, c, d = boxes
+    return make_workspace(boxes, {"near": 1, "far": 2}, folds=[((a, b), (c,), (d,)), ((c, d), (a,), (b,))])
 
 
 @pytest.mark.parametrize("dataset", [7, "007", "Boxes", "Dataset007_Boxes"])
@@ -43,6 +52,24 @@ def test_unknown_fold_is_named_with_those_there_are(workspace: Workspace, fold: 
 def test_unknown_task_is_named_with_those_there_are(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match="Did you mean 'boxes'"):
         workspace.planned.task("boxs")
+
+
+def test_what_learnt_from_other_files_is_not_finished(boxes_in_folds: Workspace) -> None:
+    planned = boxes_in_folds.planned
+    (task,), split = planned.plan.tasks, planned.fold(0)
+
+    def recipes(changed: str) -> tuple[str, str]:
+        found = dataclasses.replace(planned)
+        changes = {case: "new" if case == changed else "old" for case in planned.cases}
+        vars(found)["cases"] = {
+            case: one.model_copy(update={"sha256": changes[case]}) for case, one in planned.cases.items()
+        }
+        return found.recipe(0, task), found.recipe(0)
+
+    unchanged = recipes("nothing")
+    assert recipes(split.val[0]) == unchanged
+    for case in (split.train[0], split.calibration[0]):
+        assert all(new != old for new, old in zip(recipes(case), unchanged, strict=True))
 
 
 def test_configuration_of_a_class_is_the_plans(workspace: Workspace) -> None:

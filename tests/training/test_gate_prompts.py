@@ -103,7 +103,11 @@ def test_of_many_cases_a_choice_is_clicked_on(workspace: Workspace, monkeypatch:
 def test_cases_of_a_rare_class_are_among_the_choice(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = replace(workspace.planned)
     rare, *others = CASES
-    vars(planned)["classes_of"] = {rare: frozenset({"near"}), **dict.fromkeys(others, frozenset({"far"}))}
+    classes_of = {rare: ("near",), **dict.fromkeys(others, ("far",))}
+    vars(planned)["cases"] = {
+        case: workspace.planned.cases[case].model_copy(update={"classes": classes})
+        for case, classes in classes_of.items()
+    }
     monkeypatch.setattr(module, "MOST_CASES", 1)
     monkeypatch.setattr(module, "_FEWEST_CASES", 1)
     member = Member(planned=planned, raw=workspace.raw, experts={})
