@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -94,6 +95,21 @@ def run_command(body: Callable[[], None], *, continued_by: str = "") -> int:
         sys.stderr.write(f"\nStopped. The same command{added} goes on from here.\n")
         return 130
     return 0
+
+
+def same_flags(arguments: argparse.Namespace, *, only: tuple[str, ...] = ("foundation", *_FOLDERS)) -> str:
+    """Returns the flags for foundation and folders that a command was given, for another that is to find the same.
+
+    Args:
+        arguments: as parsed.
+        only: the flags that the other command has, where these are not all four.
+
+    Example:
+        >>> same_flags(argparse.Namespace(raw=None, results="my results"))
+        " --results 'my results'"
+    """
+    given = {name: getattr(arguments, name, None) for name in only}
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value)
 
 
 def next_command(text: str) -> None:

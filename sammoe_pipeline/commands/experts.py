@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from sammoe_pipeline.commands.command import (
     add_foundation_argument,
     next_command,
     run_command,
+    same_flags,
 )
 
 if TYPE_CHECKING:
@@ -97,14 +99,6 @@ def _places(arguments: argparse.Namespace) -> tuple[Foundation, Results]:
     return foundation, Results(root=root, foundation=foundation.card.name)
 
 
-def _with_folders(command: str, arguments: argparse.Namespace) -> str:
-    """Returns a command with the flags that this one was given."""
-    for flag in ("foundation", "results"):
-        if value := getattr(arguments, flag):
-            command += f" --{flag} {value}"
-    return command
-
-
 def _list(arguments: argparse.Namespace) -> None:
     from sammoe_pipeline.packages.inventory import list_experts, list_mixtures
     from sammoe_pipeline.packages.words import list_in_words
@@ -113,7 +107,7 @@ def _list(arguments: argparse.Namespace) -> None:
     experts, mixtures = list_experts(places), list_mixtures(places)
     if not experts and not mixtures:
         sys.stdout.write(f"There are no experts of foundation '{foundation.card.name}' in {places.folder}\n")
-        next_command(_with_folders("sammoe_train_expert -d ID", arguments))
+        next_command(f"sammoe_train_expert -d ID{same_flags(arguments)}")
         return
     sys.stdout.write(list_in_words(experts, mixtures, places))
 
@@ -156,7 +150,7 @@ def _export(arguments: argparse.Namespace) -> None:
         f"{megabytes([arguments.o])}, licence {manifest.licence}. It names datasets, tasks and classes, no case and no "
         f"path.\n{scores_in_words(manifest.scores)}"
     )
-    next_command(f"sammoe_experts install {arguments.o}")
+    next_command(f"sammoe_experts install {shlex.quote(str(arguments.o))}{same_flags(arguments)}")
 
 
 def _install(arguments: argparse.Namespace) -> None:
@@ -178,9 +172,9 @@ def _install(arguments: argparse.Namespace) -> None:
     else:
         sys.stdout.write(f"{what} is there already, file by file the same. Nothing was changed.\n")
     if manifest.kind == "mixture":
-        next_command(_with_folders(f"sammoe_predict -i IMAGES -o OUTPUT -m {manifest.name}", arguments))
+        next_command(f"sammoe_predict -i IMAGES -o OUTPUT -m {shlex.quote(manifest.name)}{same_flags(arguments)}")
     else:
-        next_command(_with_folders("sammoe_plan_and_preprocess -d ID", arguments))
+        next_command(f"sammoe_plan_and_preprocess -d ID{same_flags(arguments)}")
 
 
 def _remove(arguments: argparse.Namespace) -> None:

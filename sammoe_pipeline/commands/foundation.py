@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sammoe_pipeline.commands.command import add_folder_arguments, next_command, run_command
+from sammoe_pipeline.commands.command import add_folder_arguments, next_command, run_command, same_flags
 
 if TYPE_CHECKING:
     from sammoe_pipeline.artefacts import FoundationCard
@@ -142,7 +142,7 @@ def _shortened(datasets: Iterable[str]) -> str:
 def _download(arguments: argparse.Namespace) -> None:
     from sammoe_pipeline.download_foundation import download_foundation
 
-    _report_installed(download_foundation(arguments.name, _results(arguments)))
+    _report_installed(download_foundation(arguments.name, _results(arguments)), arguments)
 
 
 def _convert(arguments: argparse.Namespace) -> None:
@@ -163,14 +163,15 @@ def _convert(arguments: argparse.Namespace) -> None:
         licence=arguments.licence,
         source=f"{path.name}, SHA-256 {sha256_of(path)}" if path.is_file() else path.name,
     )
-    _report_installed(foundation)
+    _report_installed(foundation, arguments)
 
 
-def _report_installed(foundation: Foundation) -> None:
+def _report_installed(foundation: Foundation, arguments: argparse.Namespace) -> None:
     name = foundation.card.name
     sys.stdout.write(f"Foundation '{name}' lies in {foundation.folder}\n")
-    next_command(f"sammoe_foundation verify {name}")
-    next_command(f"sammoe_plan_and_preprocess -d ID --foundation {name}")
+    flags = same_flags(arguments)
+    next_command(f"sammoe_foundation verify {name}{flags}")
+    next_command(f"sammoe_plan_and_preprocess -d ID --foundation {name}{flags}")
 
 
 def _verify(arguments: argparse.Namespace) -> None:

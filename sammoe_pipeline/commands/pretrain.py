@@ -14,6 +14,7 @@ from sammoe_pipeline.commands.command import (
     next_command,
     positive_int,
     run_command,
+    same_flags,
 )
 from sammoe_pipeline.commands.shared import add_device_argument, command_parser, given_folders
 
@@ -98,7 +99,8 @@ def _run(arguments: argparse.Namespace, words: Sequence[str]) -> None:
         command=shlex.join(["sammoe_pretrain", *words]),
     )
     sys.stdout.write(f"Foundation '{settings.name}' lies in {folder}\n")
-    next_command(f"sammoe_plan_and_preprocess -d {' '.join(arguments.d)} --foundation {settings.name}")
+    planned = shlex.join(["sammoe_plan_and_preprocess", "-d", *arguments.d, "--foundation", settings.name])
+    next_command(f"{planned}{same_flags(arguments)}")
 
 
 def _settings(arguments: argparse.Namespace) -> PretrainSettings:

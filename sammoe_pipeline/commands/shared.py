@@ -87,11 +87,6 @@ def given_foundation(arguments: argparse.Namespace, folders: Folders) -> Foundat
     return find_foundation(arguments.foundation, folders.results)
 
 
-def with_foundation(command: str, arguments: argparse.Namespace) -> str:
-    """Returns a command with the `--foundation` that this one was given."""
-    return f"{command} --foundation {arguments.foundation}" if arguments.foundation else command
-
-
 def fold_numbers(given: Sequence[str]) -> list[int] | None:
     """Reads `-f`: None for all folds.
 

@@ -10,6 +10,7 @@ from sammoe_pipeline.commands.command import (
     next_command,
     positive_int,
     run_command,
+    same_flags,
 )
 from sammoe_pipeline.commands.shared import (
     add_device_argument,
@@ -17,7 +18,6 @@ from sammoe_pipeline.commands.shared import (
     fold_numbers,
     given_folders,
     given_foundation,
-    with_foundation,
 )
 
 
@@ -108,4 +108,4 @@ def _run(arguments: argparse.Namespace) -> None:
             team=together,
         )
     if together.writes and arguments.unfreeze == "nothing":
-        next_command(with_foundation("sammoe_train_gate", arguments))
+        next_command(f"sammoe_train_gate{same_flags(arguments)}")

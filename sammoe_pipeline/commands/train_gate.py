@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from sammoe_pipeline.commands.command import (
     add_foundation_argument,
     next_command,
     run_command,
+    same_flags,
 )
 from sammoe_pipeline.commands.shared import (
     add_device_argument,
@@ -20,7 +22,6 @@ from sammoe_pipeline.commands.shared import (
     given_folders,
     given_foundation,
     read_datasets,
-    with_foundation,
 )
 
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ def _run(arguments: argparse.Namespace) -> None:
         sys.stdout.write(f"It took {duration(card.seconds)}: {took}.\n")
     if card.general_loss is not None and card.calibration_patients:
         sys.stdout.write(_general_loss(card.general_loss, card.calibration_patients))
-    mixture = "" if card.name == "default" else f" -m {card.name}"
-    next_command(with_foundation(f"sammoe_evaluate{mixture}", arguments))
-    next_command(with_foundation(f"sammoe_predict -i IMAGES -o OUTPUT{mixture}", arguments))
+    mixture = "" if card.name == "default" else f" -m {shlex.quote(card.name)}"
+    next_command(f"sammoe_evaluate{mixture}{same_flags(arguments)}")
+    flags = same_flags(arguments, only=("foundation", "results"))
+    next_command(f"sammoe_predict -i IMAGES -o OUTPUT{mixture}{flags}")
 
 
 def _join_packages(arguments: argparse.Namespace) -> MixtureCard:

@@ -2,10 +2,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 
 import pytest
 
-from sammoe_pipeline.commands.command import add_folder_arguments, add_workers_argument, next_command, run_command
+from sammoe_pipeline.commands.command import (
+    add_folder_arguments,
+    add_foundation_argument,
+    add_workers_argument,
+    next_command,
+    run_command,
+    same_flags,
+)
 from sammoe_pipeline.errors import UsageError
 
 
@@ -78,3 +86,19 @@ def test_processes_are_a_number_above_zero(value: str, capsys: pytest.CaptureFix
 def test_the_next_step_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     next_command("sammoe_plan_and_preprocess -d 4")
     assert "\n  sammoe_plan_and_preprocess -d 4\n" in capsys.readouterr().out
+
+
+def test_the_next_step_finds_the_same_foundation_and_folders() -> None:
+    parser = argparse.ArgumentParser()
+    add_foundation_argument(parser)
+    add_folder_arguments(parser)
+    given = ["--raw", "/my data", "--results", "r", "--foundation", "it's mine"]
+    assert shlex.split(same_flags(parser.parse_args(given))) == [*given[-2:], *given[:-2]]
+    assert same_flags(parser.parse_args([])) == ""
+
+
+def test_the_next_step_is_given_no_flag_that_it_does_not_have() -> None:
+    parser = argparse.ArgumentParser()
+    add_folder_arguments(parser, only=("raw", "results"))
+    arguments = parser.parse_args(["--raw", "data", "--results", "r"])
+    assert same_flags(arguments, only=("foundation", "results")) == " --results r"

@@ -97,7 +97,9 @@ def test_converted_foundation_is_verified_and_named_in_the_next_command(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     convert(tmp_path, checkpoint, "--name", "mine", "--trained_on", "Dataset007_Boxes")
-    assert "sammoe_foundation verify mine" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"\n  sammoe_foundation verify mine --results {tmp_path}\n" in out
+    assert f"\n  sammoe_plan_and_preprocess -d ID --foundation mine --results {tmp_path}\n" in out
     assert run(tmp_path, "verify", "mine") == 0
     assert "'mine' is whole" in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ import pytest
 
 from sammoe_pipeline.commands.evaluate import main as sammoe_evaluate
 from sammoe_pipeline.commands.predict import main as sammoe_predict
-from sammoe_pipeline.commands.shared import command_parser, fold_numbers, given_folders, with_foundation
+from sammoe_pipeline.commands.shared import command_parser, fold_numbers, given_folders
 from sammoe_pipeline.errors import UsageError
 
 
@@ -36,11 +36,6 @@ def test_folders_without_a_flag_come_from_the_environment(tmp_path: Path, monkey
     assert folders.raw == tmp_path / "raw"
     assert folders.preprocessed == tmp_path / "preprocessed"
     assert folders.results == tmp_path / "results"
-
-
-@pytest.mark.parametrize(("foundation", "command"), [(None, "sammoe_x"), ("mine", "sammoe_x --foundation mine")])
-def test_next_command_is_of_the_same_foundation(foundation: str | None, command: str) -> None:
-    assert with_foundation("sammoe_x", argparse.Namespace(foundation=foundation)) == command
 
 
 @pytest.mark.parametrize(("run", "given"), [(sammoe_predict, ["-i", ".", "-o", "out"]), (sammoe_evaluate, [])])

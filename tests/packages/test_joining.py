@@ -114,9 +114,11 @@ def test_command_joins_packages(
     mixture_package: Path, other_package: Path, theirs: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--from_packages", str(mixture_package), str(other_package), "-m", "joined"]
-    folders = ["--results", str(theirs.results), "--foundation", str(theirs.foundation.folder)]
-    assert sammoe_train_gate([*words, *folders]) == 0
-    assert "Mixture 'joined': 1 experts" in capsys.readouterr().out
+    folders = ["--foundation", str(theirs.foundation.folder), "--results", str(theirs.results)]
+    assert sammoe_train_gate([*words, *folders, "--raw", str(theirs.results)]) == 0
+    out = capsys.readouterr().out
+    assert "Mixture 'joined': 1 experts" in out
+    assert f"\n  sammoe_predict -i IMAGES -o OUTPUT -m joined {' '.join(folders)}\n" in out
     assert (theirs.places.gate_fold("joined", 1) / GATE_WEIGHTS).is_file()
 
 
