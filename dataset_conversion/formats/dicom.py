@@ -6,6 +6,8 @@ segments are classes by their names.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +20,12 @@ from dataset_conversion.source import Case, Fault, LabelFile, Source
 from dataset_conversion.walking import all_folders, is_visible, require_folder
 from sammoe_pipeline.dicom_series import DicomSeries, read_dicom
 from sammoe_pipeline.errors import UnreadableFileError, UsageError
+from sammoe_pipeline.paths import safe_name
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+logger = logging.getLogger(__name__)
 
 _CONTOURS, _SEGMENTS = "RTSTRUCT", "SEG"
 _TAGS = (
@@ -28,6 +33,8 @@ _TAGS = (
     "StructureSetLabel", "ReferencedSeriesSequence", "ReferencedFrameOfReferenceSequence",
 )  # fmt: skip
 _CHANNELS = {"MR": "MRI", "PT": "PET"}
+_DIGEST_LENGTH = 8
+"""Characters of the digest that tells series apart where all else is the same."""
 
 
 @dataclass
@@ -78,19 +85,18 @@ def read_source(folder: Path, *, modality: str | None = None, labels: str | None
             by_series[one.series].append(one)
         else:
             text = f"{one.path} belongs to the series {one.series or '(not said)'}, which is not there. Add it."
-            faults.append(Fault(text, _patient(one.data)))
+            faults.append(Fault(text, str(one.path.relative_to(folder))))
     chosen = _choose(folder, {uid: str(images[uid].data.get("Modality", "")) for uid in by_series}, modality)
-    times = Counter(_patient(images[uid].data) for uid in chosen)
+    names = _case_names({uid: images[uid].data for uid in chosen})
     cases: list[Case] = []
-    for uid in chosen:
+    for uid, name in names.items():
         image = images[uid]
-        patient = _patient(image.data)
-        name = patient if times[patient] == 1 else "_".join((patient, *_study(image.data)))
         series = DicomSeries(folder=image.files[0].parent, files=tuple(image.files))
         files, more = _label_files(by_series[uid], series, name)
         faults += more
         if files:
-            cases.append(Case(name=name, images=(series,), labels=files, patient=patient))
+            cases.append(Case(name=name, images=(series,), labels=files, patient=_patient(image.data)))
+    _warn_of_unknown_patients(cases)
     channel = str(images[chosen[0]].data.get("Modality", "")) if chosen else "image"
     return Source(
         channels=(_CHANNELS.get(channel, channel),),
@@ -175,12 +181,39 @@ def _description(data: Dataset) -> str:
     return " ".join(word for word in words if word)
 
 
-def _patient(data: Dataset) -> str:
-    return str(data.get("PatientID") or "unnamed")
+def _patient(data: Dataset) -> str | None:
+    return str(data.get("PatientID") or "").strip() or None
 
 
-def _study(data: Dataset) -> tuple[str, str]:
-    return str(data.get("StudyDate") or "undated"), str(data.get("SeriesNumber") or 0)
+def _case_names(series: Mapping[str, Dataset]) -> dict[str, str]:
+    """Calls each series by its patient; where several are called the same, by date and number too, then by its UID.
+
+    Args:
+        series: elements by UID.
+    """
+
+    def study(uid: str) -> str:
+        return f"{series[uid].get('StudyDate') or 'undated'}_{series[uid].get('SeriesNumber') or 0}"
+
+    def digest(uid: str) -> str:
+        return hashlib.sha256(uid.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+    names = {uid: safe_name(_patient(data) or "unnamed") for uid, data in series.items()}
+    for more in (study, digest):
+        times = Counter(names.values())
+        names = {uid: name if times[name] == 1 else f"{name}_{more(uid)}" for uid, name in names.items()}
+    return names
+
+
+def _warn_of_unknown_patients(cases: Sequence[Case]) -> None:
+    unknown = [case.name for case in cases if case.patient is None]
+    if unknown:
+        logger.warning(
+            "%d cases have no PatientID, such as %s: each counts as a patient of its own. Where several show one "
+            "patient, say so in patients.json, or with --patients of sammoe_plan_and_preprocess.",
+            len(unknown),
+            unknown[0],
+        )
 
 
 FORMAT = Format(
@@ -197,6 +230,8 @@ SRC/                        in folders of any name and depth, files of any name
     notes=(
         "A case is a series with labels. It is called after its PatientID, and where a patient has several, after "
         "date and number of the series too: take care that IDs are pseudonyms. `patients.json` groups them by patient.",
+        "Without a PatientID a case is called `unnamed` and counts as a patient of its own, with a warning. Where "
+        "names are still the same, eight characters that stand for the UID of the series tell them apart.",
         "Classes are the names of regions (RTSTRUCT) or segments (SEG), in alphabetical order, which is that of "
         "painting too: where two overlap, the later one has the voxel. Leave out regions such as the body's outline "
         "with `--classes`, and join names that differ between patients with `--merge liver=Liver,LIVER`.",

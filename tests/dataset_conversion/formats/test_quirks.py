@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -532,6 +533,34 @@ def test_dicom_needs_the_series_that_labels_name(tmp_path: Path) -> None:
     source = read("dicom", folder)
     assert [found.name for found in source.cases] == ["LUNG-1", "LUNG-2"]
     assert "belongs to the series 1.2.3.2, which is not there" in faults(source)
+
+
+def test_dicom_faults_of_a_label_file_are_no_faults_of_other_cases(tmp_path: Path) -> None:
+    folder = make("dicom", tmp_path)
+    shutil.rmtree(folder / "B" / "ct2")
+    assert [fault.case for fault in read("dicom", folder).faults] == ["B/seg2/1-1.dcm"]
+
+
+def anonymous(folder: Path) -> Path:
+    """Two visits, and another patient who has an ID, all with the same number of the series."""
+    for number, patient in enumerate(("", "", "P3"), start=1):
+        uid = f"1.2.3.{number}"
+        series(folder / str(number), uid=uid, patient=patient)
+        rtstruct(folder / str(number) / "rt.dcm", {"lung": [(2, box(1, 1, 6, 6))]}, of=uid, patient=patient)
+    return folder
+
+
+def test_dicom_without_ids_takes_each_case_for_a_patient(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    patients = {found.name: found.patient for found in read("dicom", anonymous(tmp_path)).cases}
+    assert list(patients.values()) == [None, None, "P3"]
+    assert "2 cases have no PatientID, such as unnamed_" in caplog.text
+    assert "patients.json, or with --patients of sammoe_plan_and_preprocess" in caplog.text
+
+
+def test_dicom_tells_series_apart_that_have_the_same_number(tmp_path: Path) -> None:
+    names = [found.name for found in read("dicom", anonymous(tmp_path)).cases]
+    digests = [hashlib.sha256(uid.encode()).hexdigest()[:8] for uid in ("1.2.3.1", "1.2.3.2")]
+    assert names == [*(f"unnamed_20310402_1_{digest}" for digest in digests), "P3"]
 
 
 def test_dicom_asks_which_of_several_label_files(tmp_path: Path) -> None:
