@@ -398,6 +398,40 @@ def test_case_folders_names_folders_that_lack_a_file(tmp_path: Path) -> None:
     assert "has no parcellation" in faults(read("case_folders", folder))
 
 
+@pytest.mark.parametrize(
+    ("image", "label"), [("p{}_ct", "p{}_seg"), ("p{}", "p{}-seg"), ("p{}.ct", "seg"), ("p{}_t1", "P{}_label")]
+)
+def test_case_folders_passes_over_the_case_in_names_of_files(tmp_path: Path, image: str, label: str) -> None:
+    for number in ("01", "02"):
+        scan(tmp_path / f"p{number}" / f"{image.format(number)}.nii.gz")
+        label_map(tmp_path / f"p{number}" / f"{label.format(number)}.nii.gz", [1])
+    source = read("case_folders", tmp_path)
+    assert ([found.name for found in source.cases], faults(source)) == (["p01", "p02"], "")
+    assert source.cases[1].labels[0].path.name == f"{label.format('02')}.nii.gz"
+
+
+@pytest.mark.parametrize("given", ["{}", "p01_{}", "p02_{}.nii.gz"])
+def test_case_folders_takes_roles_or_the_files_of_a_case(tmp_path: Path, given: str) -> None:
+    for name in ("p01", "p02"):
+        for role in ("ct", "pet", "dose"):
+            scan(tmp_path / name / f"{name}_{role}.nii.gz")
+        mask(tmp_path / name / f"{name}_liver.nii.gz", 0)
+        mask(tmp_path / name / f"{name}_tumor.nii.gz", 1)
+    images, labels = ([given.format(role) for role in roles] for roles in (("ct", "pet"), ("liver", "tumor")))
+    source = read("case_folders", tmp_path, image=images, label=labels)
+    assert (source.channels, source.classes) == (("ct", "pet"), ("liver", "tumor"))
+    assert [[path.name for path in found.images] for found in source.cases] == [
+        ["p01_ct.nii.gz", "p01_pet.nii.gz"],
+        ["p02_ct.nii.gz", "p02_pet.nii.gz"],
+    ]
+
+
+def test_case_folders_names_files_of_one_role(tmp_path: Path) -> None:
+    for name in ("ct", "p01_ct", "seg"):
+        label_map(tmp_path / "p01" / f"{name}.nii.gz", [1])
+    assert "p01_ct.nii.gz and " in faults(read("case_folders", tmp_path))
+
+
 def test_nnunet_v1_names_images_without_a_channel(tmp_path: Path) -> None:
     root = make("nnunet_v1", tmp_path)
     scan(root / "imagesTr" / "a_2.nii.gz")
