@@ -34,10 +34,14 @@ def read_source(folder: Path, *, modality: str) -> Source:
     root = find_root(folder, f"s*/{_IMAGE[modality]}", f"s*/{_MASKS}")
     masks: dict[str, dict[str, Path]] = {}
     faults: list[Fault] = []
-    cases = {path.name: path for path in subfolders(root) if (path / _MASKS).is_dir()}
-    for name, path in cases.items():
-        masks[name], twice = files_by_id(path / _MASKS, r"(.+)\.nii\.gz", name=name)
-        faults += twice
+    cases: dict[str, Path] = {}
+    for path in subfolders(root):
+        if (path / _MASKS).is_dir():
+            cases[path.name] = path
+            masks[path.name], twice = files_by_id(path / _MASKS, r"(.+)\.nii\.gz", name=path.name)
+            faults += twice
+        elif (path / _IMAGE[modality]).is_file():
+            faults.append(Fault(f"{path} has no folder {_MASKS}. Download the case again, or remove it.", path.name))
     classes = order_classes(masks, _CLASSES[modality])
     for name, path in cases.items():
         if not (path / _IMAGE[modality]).is_file():

@@ -60,6 +60,15 @@ def test_totalsegmentator_names_cases_without_an_image(tmp_path: Path) -> None:
     assert (fault.case, "has no ct.nii.gz" in fault.text) == ("s0011", True)
 
 
+def test_totalsegmentator_names_cases_without_masks(tmp_path: Path) -> None:
+    folder = make("totalsegmentator_ct", tmp_path)
+    shutil.rmtree(folder / "Totalsegmentator_dataset_v201" / "s0011" / "segmentations")
+    source = read("totalsegmentator_ct", folder)
+    (fault,) = source.faults
+    assert (fault.case, "s0011 has no folder segmentations" in fault.text) == ("s0011", True)
+    assert [found.name for found in source.cases] == ["s0000", "s0864"]
+
+
 def test_totalsegmentator_needs_no_table_of_cases(tmp_path: Path) -> None:
     folder = make("totalsegmentator_ct", tmp_path)
     (folder / "Totalsegmentator_dataset_v201" / "meta.csv").unlink()
