@@ -27,6 +27,10 @@ from sammoe_pipeline.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS, LABELS_TR
 logger = logging.getLogger(__name__)
 
 _FILE_ENDING = ".nii.gz"
+_RECIPE = "phantoms"
+"""Where `dataset.json` has kind and seed."""
+_UNFINISHED = ".phantoms.json"
+"""Has them in the same place until `dataset.json` is written."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def write_phantoms(kind: str, out_dir: Path, num_cases: int, seed: int, workers:
     """Write a dataset of phantoms; cases that are there already are kept.
 
     A case depends on the kind, the seed and its own number alone, so more cases can be added later, by any number of
-    workers. `dataset.json` is written last.
+    workers. `dataset.json` is written last; until then a hidden file holds kind and seed, so that no other goes on.
 
     Args:
         kind: one of `PHANTOM_KINDS`.
@@ -108,25 +112,30 @@ def write_phantoms(kind: str, out_dir: Path, num_cases: int, seed: int, workers:
     jobs = [_Job(kind, seed, index, False, out_dir) for index in range(num_cases)]
     jobs += [_Job(kind, seed, index, True, out_dir) for index in range(num_test)]
     _refuse_other_content(out_dir, kind, seed, jobs)
+    write_text(out_dir / _UNFINISHED, json.dumps({_RECIPE: {"kind": kind, "seed": seed}}))
     _write_cases([job for job in jobs if not job.is_done()], workers)
     _write_dataset_json(out_dir, kind, seed, num_cases)
+    (out_dir / _UNFINISHED).unlink()
     logger.info("%s holds %d %s phantoms and %d test cases.", out_dir, num_cases, kind, num_test)
 
 
 def _refuse_other_content(out_dir: Path, kind: str, seed: int, jobs: list[_Job]) -> None:
     remedy = "Choose an empty folder, or remove this one."
-    description = out_dir / DATASET_JSON
-    if description.is_file():
-        made_with = json.loads(description.read_text(encoding="utf-8")).get("phantoms")
+    records = [path for path in (out_dir / DATASET_JSON, out_dir / _UNFINISHED) if path.is_file()]
+    for record in records:
+        made_with = json.loads(record.read_text(encoding="utf-8")).get(_RECIPE)
         if made_with != {"kind": kind, "seed": seed}:
             raise UsageError(
                 f"{out_dir} holds {made_with or 'a dataset that is no phantom'}, not {kind} of seed {seed}. {remedy}"
             )
     expected = {path for job in jobs for path in (job.image, job.label)}
     for folder in (IMAGES_TR, LABELS_TR, IMAGES_TS):
-        strange = sorted(set((out_dir / folder).glob(f"[!.]*{_FILE_ENDING}")) - expected)
+        there = set((out_dir / folder).glob(f"[!.]*{_FILE_ENDING}"))
+        strange = sorted(there - expected)
         if strange:
             raise UsageError(f"{strange[0]} is none of the {len(jobs)} cases asked for. Ask for more cases. {remedy}")
+        if there and not records:
+            raise UsageError(f"{out_dir / folder} holds files, and nothing says of which kind and seed. {remedy}")
 
 
 def _write_cases(jobs: list[_Job], workers: int) -> None:
@@ -167,6 +176,6 @@ def _write_dataset_json(out_dir: Path, kind: str, seed: int, num_cases: int) -> 
             description=f"{recipe.description}, made by computer; not of any person.",
             license="CC0-1.0",
             converted_by="sammoe_convert_dataset",
-            phantoms={"kind": kind, "seed": seed},
+            **{_RECIPE: {"kind": kind, "seed": seed}},
         )
         write_text(out_dir / DATASET_JSON, (Path(folder) / DATASET_JSON).read_text(encoding="utf-8"))

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_conversion.phantoms import SHAPES_LABELS, shapes_case, write_phantoms
+from dataset_conversion.phantoms import SHAPES_LABELS, shapes_case, write_phantoms, writer
 from sammoe_pipeline.errors import UsageError
-from sammoe_pipeline.image_io import read_volume
+from sammoe_pipeline.image_io import Volume, read_volume
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +71,48 @@ def test_workers_do_not_change_the_dataset(dataset: Path, tmp_path: Path) -> Non
     assert contents(folder) == contents(dataset)
 
 
-def test_interrupted_writing_resumes_and_more_cases_can_be_added(tmp_path: Path) -> None:
-    write_phantoms("shapes", tmp_path, num_cases=2, seed=5)
-    before = contents(tmp_path)
-    kept = tmp_path / "labelsTr" / "shapes_0000.nii.gz"
+def interrupt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops the writing of two cases at the second label map."""
+    real = writer.write_volume
+
+    def stop_at_last(path: Path, volume: Volume) -> None:
+        if path.name == "shapes_0001.nii.gz":
+            raise KeyboardInterrupt
+        real(path, volume)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_volume", stop_at_last)
+        with pytest.raises(KeyboardInterrupt):
+            write_phantoms("shapes", folder, num_cases=2, seed=5)
+
+
+def test_interrupted_writing_resumes_and_more_cases_can_be_added(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / dataset.name
+    interrupt(folder, monkeypatch)
+    assert not (folder / "dataset.json").exists()
+    kept = folder / "labelsTr" / "shapes_0000.nii.gz"
     written_at = kept.stat().st_mtime_ns
-    (tmp_path / "labelsTr" / "shapes_0001.nii.gz").unlink()
-    (tmp_path / "dataset.json").unlink()
-    write_phantoms("shapes", tmp_path, num_cases=3, seed=5)
-    after = contents(tmp_path)
+    write_phantoms("shapes", folder, num_cases=2, seed=5)
+    write_phantoms("shapes", folder, num_cases=3, seed=5, num_test=1)
     assert kept.stat().st_mtime_ns == written_at
-    assert {name: after[name] for name in before if name != "dataset.json"} == {
-        name: content for name, content in before.items() if name != "dataset.json"
-    }
-    assert json.loads(after["dataset.json"])["numTraining"] == 3
+    assert contents(folder) == contents(dataset)
+
+
+def test_interrupted_writing_does_not_go_on_with_another_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(tmp_path, monkeypatch)
+    before = contents(tmp_path)
+    with pytest.raises(UsageError, match=r"holds .*'seed': 5.*, not shapes of seed 6"):
+        write_phantoms("shapes", tmp_path, num_cases=2, seed=6)
+    assert contents(tmp_path) == before
+
+
+def test_cases_of_an_unknown_seed_are_not_mixed_with_others(tmp_path: Path) -> None:
+    write_phantoms("shapes", tmp_path, num_cases=1, seed=5)
+    (tmp_path / "dataset.json").unlink()
+    with pytest.raises(UsageError, match="holds files, and nothing says of which kind and seed"):
+        write_phantoms("shapes", tmp_path, num_cases=2, seed=5)
 
 
 def test_unknown_kind_suggests_the_nearest(tmp_path: Path) -> None:
