@@ -57,8 +57,8 @@ def find_folders(
 ) -> Folders:
     """Finds the three roots: a flag wins over its environment variable, and that over a folder under `sammoe_home`.
 
-    Where `sammoe_raw` is unset, `nnUNet_raw` serves, since the raw format is the same. Where neither a variable nor
-    `sammoe_home` is set, everything falls back to `~/sammoe`. What nobody set is logged.
+    Where none of these is set, `nnUNet_raw` serves for raw datasets, since the format is the same, and what is still
+    missing falls back to `~/sammoe`. What nobody set is logged.
 
     Args:
         raw: value of the command's `--raw` flag, if given; likewise `preprocessed` and `results`.
@@ -68,7 +68,7 @@ def find_folders(
         UsageError: a root is an existing file.
     """
     return Folders(
-        raw=_root(raw, RAW, NNUNET_RAW, create=create),
+        raw=_root(raw, RAW, create=create, instead=NNUNET_RAW),
         preprocessed=_root(preprocessed, PREPROCESSED, create=create),
         results=find_results(results, create=create),
     )
@@ -83,17 +83,15 @@ def find_results(results: str | None = None, *, create: bool = True) -> Path:
     return _root(results, RESULTS, create=create)
 
 
-def _root(flag: str | None, variable: str, *others: str, create: bool) -> Path:
-    for value, origin in [(flag, "flag"), *((os.environ.get(name), name) for name in (variable, *others))]:
-        if folder := _folder(value):
-            if origin in others:
-                logger.warning("%s is not set: using %s=%s", variable, origin, folder)
-            break
-    else:
-        home = _folder(os.environ.get(HOME))
-        folder = (home or Path.home() / "sammoe") / variable
-        if home is None:
-            logger.warning("%s is not set: using %s (set %s or %s to choose another)", variable, folder, variable, HOME)
+def _root(flag: str | None, variable: str, *, create: bool, instead: str = "") -> Path:
+    folder = _folder(flag) or _folder(os.environ.get(variable))
+    if folder is None and (home := _folder(os.environ.get(HOME))):
+        folder = home / variable
+    if folder is None and (folder := _folder(os.environ.get(instead))):
+        logger.warning("%s is not set: using %s=%s", variable, instead, folder)
+    if folder is None:
+        folder = Path.home() / "sammoe" / variable
+        logger.warning("%s is not set: using %s (set %s or %s to choose another)", variable, folder, variable, HOME)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{variable}={folder} is a file. Set {variable} to a folder.")
     if create:

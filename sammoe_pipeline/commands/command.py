@@ -13,7 +13,7 @@ from sammoe_pipeline.errors import SammoeError
 from sammoe_pipeline.paths import HOME, NNUNET_RAW, PREPROCESSED, RAW, RESULTS
 
 _FOLDERS = {
-    "raw": f"folder of raw datasets (default: ${RAW}, then ${NNUNET_RAW}, then ${HOME}/{RAW})",
+    "raw": f"folder of raw datasets (default: ${RAW}, then ${HOME}/{RAW}, then ${NNUNET_RAW})",
     "preprocessed": f"folder of preprocessed datasets (default: ${PREPROCESSED}, then ${HOME}/{PREPROCESSED})",
     "results": f"folder of trained models (default: ${RESULTS}, then ${HOME}/{RESULTS})",
 }

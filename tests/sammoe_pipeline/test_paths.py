@@ -74,10 +74,14 @@ def test_raw_data_of_nnunet_serve_and_this_is_said(
     assert f"sammoe_raw is not set: using nnUNet_raw={tmp_path / 'nnunet'}" in caplog.text
 
 
-def test_our_own_variable_wins_over_nnunets(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("variable", "value"), [("sammoe_raw", "ours/sammoe_raw"), ("sammoe_home", "ours")])
+def test_our_own_variables_win_over_nnunets(
+    environment: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
     environment.setenv("nnUNet_raw", str(tmp_path / "nnunet"))
-    environment.setenv("sammoe_raw", str(tmp_path / "ours"))
-    assert find_folders(create=False).raw == tmp_path / "ours"
+    environment.setenv(variable, str(tmp_path / value))
+    assert find_folders(create=False).raw == tmp_path / "ours" / "sammoe_raw"
+    assert "nnUNet_raw" not in caplog.text
 
 
 @pytest.mark.parametrize("value", ["'{}'", '"{}"', " {} "])
