@@ -11,6 +11,7 @@ from sammoe_pipeline.commands.command import (
     add_folder_arguments,
     add_workers_argument,
     next_command,
+    positive_float,
     positive_int,
     run_command,
     same_flags,
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--effort",
-        type=_above_zero,
+        type=positive_float,
         metavar="X",
         help="how long experts and the locator train: 0.5 is half as long as usual, for a first look; 2 twice as long, "
         "which finds a point or two more (default: 1)",
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-gpu_memory_target",
         dest="memory_target_gb",
-        type=_above_zero,
+        type=positive_float,
         metavar="GB",
         help="what finetuning may take of a card's memory; bounds windows and batches (default: 8, or what a smaller "
         "card has)",
@@ -123,13 +124,6 @@ def _dice(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{value:g} is not between 0 and 1")
-    return value
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{value:g} is not above 0")
     return value
 
 

@@ -65,6 +65,14 @@ def positive_int(text: str) -> int:
     return number
 
 
+def positive_float(text: str) -> float:
+    """Reads a flag's value as a finite number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{number:g} is no finite number above 0")
+    return number
+
+
 def run_command(body: Callable[[], None], *, continued_by: str = "") -> int:
     """Runs a command's work, with logging on stderr, and turns what goes wrong into an exit code.
 
@@ -73,8 +81,8 @@ def run_command(body: Callable[[], None], *, continued_by: str = "") -> int:
         continued_by: flag without which the same command would begin anew.
 
     Returns:
-        0 when done; 1 after a `SammoeError`, whose message goes to stderr without a traceback; 130 when interrupted.
-        Any other exception is a fault of the program and is raised with its traceback.
+        0 when done; 1 after a `SammoeError` or where the system refuses a file, with one message on stderr and no
+        traceback; 130 when interrupted. Any other exception is a fault of the program and is raised with its traceback.
 
     Example:
         >>> def main(argv: list[str] | None = None) -> int:
@@ -85,14 +93,19 @@ def run_command(body: Callable[[], None], *, continued_by: str = "") -> int:
     # Libraries speak only when something is wrong; the pipeline says what it reads and writes.
     for package in ("sammoe_pipeline", "dataset_conversion", "planning"):
         logging.getLogger(package).setLevel(logging.INFO)
+    same_command = f"The same command{f' with {continued_by}' if continued_by else ''}"
     try:
         body()
     except SammoeError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        said = error.strerror or error
+        sys.stderr.write(f"error: {where}{said}. {same_command} works once that is mended.\n")
+        return 1
     except KeyboardInterrupt:
-        added = f" with {continued_by}" if continued_by else ""
-        sys.stderr.write(f"\nStopped. The same command{added} goes on from here.\n")
+        sys.stderr.write(f"\nStopped. {same_command} goes on from here.\n")
         return 130
     return 0
 

@@ -8,7 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sammoe_pipeline.commands.command import add_folder_arguments, next_command, run_command, same_flags
+from sammoe_pipeline.commands.command import (
+    add_folder_arguments,
+    next_command,
+    positive_float,
+    run_command,
+    same_flags,
+)
 
 if TYPE_CHECKING:
     from sammoe_pipeline.artefacts import FoundationCard
@@ -48,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--from", dest="source", required=True, type=Path, metavar="FILE", help="the .pth")
     convert.add_argument("--name", help="of the new foundation (default: the file's)")
     convert.add_argument("--builder", default="vit_b", help="network: vit_b (SAM-Med3D) or tiny (default: vit_b)")
-    convert.add_argument("--spacing", type=float, default=1.5, metavar="MM", help="native spacing (default: 1.5)")
+    convert.add_argument(
+        "--spacing", type=positive_float, default=1.5, metavar="MM", help="native spacing (default: 1.5)"
+    )
     convert.add_argument(
         "--normalisation",
         choices=("positive", "equalised"),

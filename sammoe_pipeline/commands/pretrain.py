@@ -12,6 +12,7 @@ from sammoe_pipeline.commands.command import (
     add_folder_arguments,
     add_workers_argument,
     next_command,
+    positive_float,
     positive_int,
     run_command,
     same_flags,
@@ -44,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-d", nargs="+", required=True, metavar="ID", help="datasets to train on, easiest first")
     parser.add_argument("--name", required=True, help="name of the new foundation")
     parser.add_argument("--builder", default="tiny", help="network to build: tiny or vit_b (default: tiny)")
-    parser.add_argument("--spacing", type=float, default=3.0, metavar="MM", help="native spacing (default: 3.0)")
+    parser.add_argument(
+        "--spacing", type=positive_float, default=3.0, metavar="MM", help="native spacing (default: 3.0)"
+    )
     parser.add_argument("--iterations", type=positive_int, default=4000, help="optimiser steps (default: 4000)")
     parser.add_argument("--batch_size", type=positive_int, default=8, help="views a step (default: 8)")
     parser.add_argument("--targets_per_view", type=positive_int, default=2, help="clicked structures (default: 2)")

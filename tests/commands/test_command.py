@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import os
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,7 @@ from sammoe_pipeline.commands.command import (
     add_foundation_argument,
     add_workers_argument,
     next_command,
+    positive_float,
     run_command,
     same_flags,
 )
@@ -37,12 +41,35 @@ def test_an_interrupt_exits_with_130(capsys: pytest.CaptureFixture[str]) -> None
     assert "same command" in capsys.readouterr().err
 
 
+def test_a_file_that_the_system_refuses_is_named_with_what_it_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run_command((tmp_path / "file" / "folder").mkdir) == 1
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'file' / 'folder'}: Not a directory. The same ")
+
+
+def test_a_full_disk_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    def body() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert run_command(body, continued_by="--more") == 1
+    said = "error: No space left on device. The same command with --more works once that is mended.\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:
     def body() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         run_command(body)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan"])
+def test_a_length_is_a_finite_number_above_zero(value: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"{value} is no finite number above 0"):
+        positive_float(value)
 
 
 def test_the_pipeline_logs_progress_and_libraries_only_warnings(caplog: pytest.LogCaptureFixture) -> None:

@@ -122,6 +122,14 @@ def test_convert_refuses_names_that_would_mislead(
     assert message in capsys.readouterr().err
 
 
+def test_convert_refuses_a_spacing_that_is_none(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        convert(tmp_path, checkpoint, "--spacing", "0")
+    assert "argument --spacing: 0 is no finite number above 0" in capsys.readouterr().err
+
+
 def test_convert_without_its_file_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(tmp_path, tmp_path / "none.pth") == 1
     assert "none.pth does not exist" in capsys.readouterr().err
