@@ -6,6 +6,7 @@ from sammoe_pipeline.artefacts import Plan, Splits
 from sammoe_pipeline.errors import ArtefactError, did_you_mean
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.routing import GENERAL
+from sammoe_pipeline.planned_dataset import SCRATCH
 from sammoe_pipeline.raw_dataset import RawDataset
 
 
@@ -46,7 +47,7 @@ def _task_faults(plan: Plan) -> list[str]:
         for name, task in task_of.items()
         if name not in plan.classes
     ]
-    starts = [GENERAL, *known]
+    starts = [GENERAL, SCRATCH, *known]
     faults += [
         f"tasks.{task.name}.start_from is {task.start_from!r}.{did_you_mean(task.start_from, starts)} It may be: "
         f"{', '.join(starts)}."

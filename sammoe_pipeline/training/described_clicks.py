@@ -190,4 +190,7 @@ def _write(path: Path, recipe: str, classes: list[str], tensors: dict[str, Tenso
     from safetensors.torch import save
 
     whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
-    write_bytes(path, save(whole, metadata={"recipe": recipe, "classes": json.dumps(classes)}))
+    try:
+        write_bytes(path, save(whole, metadata={"recipe": recipe, "classes": json.dumps(classes)}))
+    except OSError as error:
+        logger.warning("%s cannot be written (%s); its clicks are described again next time", path, error)

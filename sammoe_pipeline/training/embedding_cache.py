@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class EmbeddingCache:
         path = self._path(draw)
         try:
             held = load(path.read_bytes())
-            path.touch()
+            with suppress(OSError):  # On a medium that cannot be written to it is as good.
+                path.touch()
             shape = tuple(held["shape"].tolist())
             position = held["click"].tolist()
             embedding, target, valid = (
@@ -83,7 +85,7 @@ class EmbeddingCache:
         return embedding, target, valid, Click(position=(position[0], position[1], position[2]))
 
     def write(self, draw: Draw, embedding: Tensor, target: Tensor, valid: Tensor, click: Click) -> None:
-        """Keeps a view, if it fits beside those that this run needs."""
+        """Keeps a view, if it fits beside those that this run needs and the disk takes it."""
         from safetensors.torch import save
 
         content = save(
@@ -101,7 +103,15 @@ class EmbeddingCache:
                 return
             self._sizes[path] = (time.time(), len(content))
             self._total += len(content)
-        write_bytes(path, content)
+        try:
+            write_bytes(path, content)
+        except OSError as error:
+            with self._lock:
+                del self._sizes[path]
+                self._total -= len(content)
+                if not self._full:
+                    self._full = True
+                    logger.warning("%s cannot be written to (%s): views are embedded and not kept", self._folder, error)
 
     def _make_room(self, needed: int) -> bool:
         if self._full:

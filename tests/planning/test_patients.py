@@ -11,6 +11,7 @@ from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.raw_dataset import read_raw_dataset
 
 CASES = ("sub-01_early", "sub-01_late", "sub-02_early")
+PATIENTS = {"sub-01_early": "sub-01", "sub-01_late": "sub-01", "sub-02_early": "sub-02"}
 
 
 @pytest.fixture
@@ -26,20 +27,24 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("pattern", ["^sub-[0-9]+", "^(sub-[0-9]+)_"])
+@pytest.mark.parametrize(
+    "pattern", ["^sub-[0-9]+", "^(sub-[0-9]+)_", "^(sub-01)|^(sub-02)", "^(sub-[0-9]+)_(early|late)", "^sub-[0-9]+(x)?"]
+)
 def test_cases_of_one_name_are_one_patient(dataset: Path, pattern: str) -> None:
     name_patients(dataset, re.compile(pattern))
-    assert read_raw_dataset(dataset).patients == {
-        "sub-01_early": "sub-01",
-        "sub-01_late": "sub-01",
-        "sub-02_early": "sub-02",
-    }
+    assert read_raw_dataset(dataset).patients == PATIENTS
 
 
 def test_names_without_the_pattern_are_shown_and_nothing_is_written(dataset: Path) -> None:
     with pytest.raises(UsageError, match=r"not found in sub-01_late\. "):
         name_patients(dataset, re.compile("^sub-[0-9]+_early"))
     assert not (dataset / "patients.json").exists()
+
+
+@pytest.mark.parametrize("pattern", ["x*", "^(x*)sub"])
+def test_a_patient_without_a_name_is_none(dataset: Path, pattern: str) -> None:
+    with pytest.raises(UsageError, match="is not found in sub-01_early, sub-01_late, sub-02_early"):
+        name_patients(dataset, re.compile(pattern))
 
 
 def test_a_table_that_says_otherwise_stays(dataset: Path) -> None:

@@ -177,6 +177,13 @@ def test_an_edited_plan_is_checked_and_all_faults_named(raw: RawDataset, foundat
         assert fault in message
 
 
+def test_a_plan_may_start_from_scratch(raw: RawDataset, foundation: Foundation) -> None:
+    tasks = [{**_task("native"), "start_from": "scratch"}]
+    digest = foundation.card.sha256
+    plan = small_plan(tasks=tasks, foundation_sha256=digest, num_folds=1)
+    check_plan(plan, raw, foundation, SPLITS, raw_digest=plan.raw_digest)
+
+
 def test_a_class_must_share_its_tasks_configuration(raw: RawDataset, foundation: Foundation) -> None:
     configuration = {"name": "1mm", "spacing_mm": 1.0, "patch_size": 48}
     plan = small_plan(

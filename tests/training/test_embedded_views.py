@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sammoe_pipeline.training import embedding_cache as module
 from sammoe_pipeline.training.embedded_views import EmbeddedView, embed_training_views, embed_views
 from sammoe_pipeline.training.embedding_cache import EmbeddingCache
 from sammoe_pipeline.training.task_views import TaskViews
@@ -101,6 +102,20 @@ def test_broken_file_is_embedded_again(workspace: Workspace, tmp_path: Path, cap
     again, encoded = _embed(_views(workspace), range(4), EmbeddingCache(tmp_path, {}, limit=1e9))
     assert encoded == 1 and _same(whole, again)
     assert str(broken) in caplog.text
+
+
+def test_disk_that_cannot_be_written_to_costs_nothing_but_time(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_bytes", refuse)
+    views = _views(workspace)
+    without, _ = _embed(views, range(4), None)
+    made, _ = _embed(views, range(4), EmbeddingCache(tmp_path, {}, limit=1e9))
+    assert _same(made, without)
+    assert caplog.text.count("No space left on device") == 1
 
 
 def test_cache_stays_below_its_limit_and_lets_go_of_what_is_oldest(
