@@ -22,8 +22,8 @@ def name_patients(folder: Path, pattern: re.Pattern[str]) -> None:
 
     Args:
         folder: the raw dataset's.
-        pattern: found in the name of every case; what its first group holds, or all of it without groups, is the
-            patient.
+        pattern: found in the name of every case; what the first of its groups that takes part holds, or all of it where
+            none does, is the patient.
 
     Raises:
         UsageError: names without it, which are shown, or a table that is there already and says otherwise.
@@ -31,11 +31,10 @@ def name_patients(folder: Path, pattern: re.Pattern[str]) -> None:
     """
     patients, others = {}, []
     for case in read_raw_dataset(folder).training_cases:
-        found = pattern.search(case.name)
-        if found is None:
-            others.append(case.name)
+        if patient := _patient(case.name, pattern):
+            patients[case.name] = patient
         else:
-            patients[case.name] = found[1 if pattern.groups else 0]
+            others.append(case.name)
     if others:
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         raise UsageError(
@@ -48,3 +47,12 @@ def name_patients(folder: Path, pattern: re.Pattern[str]) -> None:
     elif json.loads(path.read_text(encoding="utf-8")) != patients:
         raise UsageError(f"--patients {pattern.pattern!r}: {path} says otherwise. Remove one of them.")
     logger.info("%s: %d cases of %d patients", folder.name, len(patients), len(set(patients.values())))
+
+
+def _patient(case: str, pattern: re.Pattern[str]) -> str:
+    """Returns the patient that a case's name tells, or nothing."""
+    found = pattern.search(case)
+    if found is None:
+        return ""
+    # Of alternatives, the groups of those that did not match hold None.
+    return next((held for held in found.groups() if held is not None), found[0])
