@@ -7,13 +7,12 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.atomic import write_text
-from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.evaluation.surface import MaskScores, Metric
 
 Method = Literal["general_native", "general", "expert", "mixture", "oracle_by_task", "oracle_by_prompt"]
@@ -28,8 +27,6 @@ Name = Annotated[str, Field(min_length=1)]
 
 _CONFIDENCE = "confidence "
 _SCORES = "scores"
-
-R = TypeVar("R", bound=Record)
 
 
 class CaseRecord(Record):
@@ -134,20 +131,6 @@ def write_cases(path: Path, cases: Sequence[CaseRecord]) -> None:
     _write(path, _columns(CaseRecord), [_flat(record) for record in cases])
 
 
-def read_cases(path: Path) -> list[CaseRecord]:
-    """Reads `cases.csv` back, exactly as it was written.
-
-    Raises:
-        ArtefactError: the file is missing, has other columns, or a cell that does not fit its column.
-    """
-    records = []
-    for number, row in _read(path, _columns(CaseRecord)):
-        fields: dict[str, object] = {name: cell for name, cell in row.items() if name not in MaskScores.model_fields}
-        scores = {name: row[name] for name in MaskScores.model_fields}
-        records.append(_parse(CaseRecord, fields | {_SCORES: scores}, path, number))
-    return records
-
-
 def write_routing(path: Path, routing: Sequence[RoutingRecord]) -> None:
     """Writes `routing.csv` atomically: a line a record, a column an expert with the gate's confidence in it."""
     experts = sorted({key for record in routing for key in record.confidences})
@@ -158,24 +141,6 @@ def write_routing(path: Path, routing: Sequence[RoutingRecord]) -> None:
         for record in routing
     ]
     _write(path, [*columns, *(f"{_CONFIDENCE}{key}" for key in experts)], rows)
-
-
-def read_routing(path: Path) -> list[RoutingRecord]:
-    """Reads `routing.csv` back, exactly as it was written.
-
-    Raises:
-        ArtefactError: the file is missing, has other columns, or a cell that does not fit its column.
-    """
-    records = []
-    for number, row in _read(path, [name for name in RoutingRecord.model_fields if name != "confidences"]):
-        fields: dict[str, object] = {name: cell for name, cell in row.items() if not name.startswith(_CONFIDENCE)}
-        fields["confidences"] = {
-            name.removeprefix(_CONFIDENCE): cell
-            for name, cell in row.items()
-            if name.startswith(_CONFIDENCE) and cell is not None
-        }
-        records.append(_parse(RoutingRecord, fields, path, number))
-    return records
 
 
 def write_experts(path: Path, experts: Sequence[ExpertRecord]) -> None:
@@ -198,23 +163,3 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, objec
     table.writeheader()
     table.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def _read(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str | None]]]:
-    """Returns each row with the number of its last line; an empty cell is None."""
-    if not path.is_file():
-        raise ArtefactError(f"{path} does not exist. Run sammoe_evaluate first.")
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file, restkey="cells beyond the columns")
-        if missing := [name for name in columns if name not in (table.fieldnames or [])]:
-            raise ArtefactError(f"{path} lacks the columns {', '.join(missing)}. Run sammoe_evaluate again.")
-        return [(table.line_num, {name: cell or None for name, cell in row.items()}) for row in table]
-
-
-def _parse(model: type[R], fields: Mapping[str, object], path: Path, line: int) -> R:
-    try:
-        # Cells are text, so here alone numbers may be read from strings.
-        return model.model_validate(fields, strict=False)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ArtefactError(f"{path}, line {line}: {faults}. Run sammoe_evaluate again.") from error

@@ -94,11 +94,6 @@ class PackageManifest(Artefact):
     files: tuple[PackageFile, ...]
     """Every other file; a package that holds fewer or more is refused."""
 
-    @property
-    def size_bytes(self) -> int:
-        """Length of all files together."""
-        return sum(file.size_bytes for file in self.files)
-
 
 def manifest_of(folder: Path, card: Path, places: Results) -> PackageManifest | None:
     """Returns the manifest of the package that a fold or mixture was installed from.

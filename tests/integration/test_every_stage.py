@@ -19,7 +19,6 @@ from sammoe_pipeline.commands.train_expert import main as sammoe_train_expert
 from sammoe_pipeline.commands.train_gate import main as sammoe_train_gate
 from sammoe_pipeline.errors import SammoeError
 from sammoe_pipeline.evaluation import truth
-from sammoe_pipeline.evaluation.records import read_cases
 from sammoe_pipeline.evaluation.surface import MaskScores, score_masks
 from sammoe_pipeline.image_io import Volume, read_volume, write_volume
 from tests.integration.conftest import DATASET, Workspace
@@ -116,17 +115,21 @@ def test_evaluation_writes_tables_and_a_report_of_held_out_cases(evaluation: Pat
 
 
 def test_evaluation_scores_equal_those_of_the_whole_masks(trained: Workspace, evaluation: Path) -> None:
-    records = read_cases(evaluation / "cases.csv")
     raw = trained.root / "raw" / DATASET / "labelsTr"
-    for record in records:
+    for row in _rows(evaluation / "cases.csv"):
         voxels = int(
-            (read_volume(raw / f"{record.case}.nii.gz").data == {"ball": 1, "bar": 2}[record.class_name]).sum()
+            (read_volume(raw / f"{row['case']}.nii.gz").data == {"ball": 1, "bar": 2}[row["class_name"]]).sum()
         )
-        assert record.scores.reference_ml == pytest.approx(voxels * 0.027)
-        difference = abs(record.scores.prediction_ml - record.scores.reference_ml)
-        assert record.scores.volume_error_ml == pytest.approx(difference, abs=1e-9)
-        assert (record.scores.empty == "prediction") == (record.scores.prediction_ml == 0)
-        assert record.scores.hd95_mm is not None and record.scores.surface_dice is not None
+        reference_ml, prediction_ml = float(row["reference_ml"]), float(row["prediction_ml"])
+        assert reference_ml == pytest.approx(voxels * 0.027)
+        assert float(row["volume_error_ml"]) == pytest.approx(abs(prediction_ml - reference_ml), abs=1e-9)
+        assert (row["empty"] == "prediction") == (prediction_ml == 0)
+        assert row["hd95_mm"] and row["surface_dice"]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_an_interrupted_evaluation_goes_on_and_ends_alike(
@@ -172,8 +175,6 @@ def _cases(evaluation: Path, fold: int) -> set[str]:
 
 
 def test_the_locator_is_asked_about_classes_that_a_case_lacks(trained: Workspace, tmp_path: Path) -> None:
-    from sammoe_pipeline.evaluation.records import read_cases
-
     root = tmp_path / "workspace"
     shutil.copytree(trained.root, root)
     workspace = Workspace(root=root, foundation=trained.foundation)
@@ -185,10 +186,10 @@ def test_the_locator_is_asked_about_classes_that_a_case_lacks(trained: Workspace
     flags = [*workspace.flags, *workspace.model_flags, "-f", "0", "--clicks", "0", "1", "--seeds", "1"]
     assert sammoe_evaluate(flags) == 0
     folder = workspace.results / "mixtures" / "default" / "evaluation"
-    lacking = [one for one in read_cases(folder / "cases.csv") if one.case in emptied and one.class_name == "ball"]
-    assert {one.prompt for one in lacking} == {"automatic"}
-    assert {one.scores.empty for one in lacking} <= {"reference", "both"}
-    assert {one.case for one in lacking} == set(emptied)
+    lacking = [row for row in _rows(folder / "cases.csv") if row["case"] in emptied and row["class_name"] == "ball"]
+    assert {row["prompt"] for row in lacking} == {"automatic"}
+    assert {row["empty"] for row in lacking} <= {"reference", "both"}
+    assert {row["case"] for row in lacking} == set(emptied)
     summary = json.loads((folder / "summary.json").read_text())
     [ball] = [row for row in summary["tables"][0]["rows"] if row["class_name"] == "ball"]
     assert (ball["cases"], ball["absent"]) == (1, 2)
@@ -246,8 +247,7 @@ def test_evaluation_asks_every_expert_about_everybody_s_classes(
     assert (folder / "experts.csv").is_file()
     assert summary["forgetting_cases"] is None
     assert sammoe_evaluate([*flags, "--forgetting", "1"]) == 0
-    with (folder / "experts.csv").open() as file:
-        assert len({(one["fold"], one["case"]) for one in csv.DictReader(file)}) == len(summary["folds"])
+    assert len({(row["fold"], row["case"]) for row in _rows(folder / "experts.csv")}) == len(summary["folds"])
     some = json.loads((folder / "summary.json").read_text())
     assert some["forgetting_cases"] == 1
     assert some["forgetting"]
@@ -279,10 +279,9 @@ def test_mixture_of_one_expert_leaves_the_classes_of_the_other_to_the_general_ex
     )
     assert sammoe_evaluate([*flags, "--seeds", "1"]) == 0
     folder = workspace.results / "mixtures" / "one" / "evaluation"
-    with (folder / "routing.csv").open() as file:
-        tasks = {row["class_name"]: row["task"] for row in csv.DictReader(file)}
+    tasks = {row["class_name"]: row["task"] for row in _rows(folder / "routing.csv")}
     # Where the mixture passes on what another method answered, the same mask is not scored twice.
-    answered = [one for one in read_cases(folder / "cases.csv") if not one.method.startswith("oracle")]
+    answered = [row for row in _rows(folder / "cases.csv") if not row["method"].startswith("oracle")]
     assert len(scored) <= 3 / 4 * len(answered)
     assert {name for name, task in tasks.items() if not task} == set(whole.experts[1].classes)
 

@@ -62,7 +62,8 @@ def test_manifest_says_what_the_package_belongs_to(expert_package: Path, ours: S
     manifest, card = manifest_in(expert_package), ours.foundation.card
     assert (manifest.kind, manifest.name, manifest.licence) == ("expert", EXPERT, "CC-BY-4.0")
     assert (manifest.foundation.name, manifest.foundation.sha256) == (card.name, card.sha256)
-    assert manifest.size_bytes == sum(len(c) for name, c in members(expert_package).items() if name != MANIFEST_JSON)
+    lengths = {name: len(content) for name, content in members(expert_package).items() if name != MANIFEST_JSON}
+    assert {file.path: file.size_bytes for file in manifest.files} == lengths
 
 
 def test_scores_are_held_out_ones_where_the_mixture_was_evaluated(expert_package: Path, mixture_package: Path) -> None:
