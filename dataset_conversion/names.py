@@ -36,7 +36,7 @@ def read_names(path: Path) -> dict[int, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         pairs = list(_from_json(text) if path.suffix.lower() == ".json" else _from_lines(text))
-    except (ValueError, csv.Error, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, csv.Error, RecursionError) as error:
         raise UsageError(f"{path} is no table of names ({error}). It should be {_FORMS}.") from error
     names: dict[int, str] = {}
     for value, name in pairs:

@@ -45,6 +45,8 @@ def test_tables_in_many_forms_are_read(tmp_path: Path, name: str, text: str) -> 
         ("a.csv", "", "names no value"),
         ("a.txt", "0 background\n", "names no value"),
         ("a.json", "[1]", "no JSON object"),
+        ("a.json", '{"shapes": [[1, 2]]}', "is no table of names"),
+        ("a.csv", "label,name\ninf,liver\n", "is no table of names"),
         ("a.json", "{", "is no table of names"),
     ],
 )
