@@ -15,6 +15,8 @@ from sammoe_pipeline.paths import DATASET_JSON, IMAGES_TR, IMAGES_TS, LABELS_TR,
 IGNORE = "ignore"
 BACKGROUND = "background"
 _IMAGE_NAME = re.compile(r"(.+)_(\d{4})")
+_LARGEST_VALUE = 32767
+"""Of a class, since label maps are kept as int16."""
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,13 @@ def pair_cases(folder: Path, description: DatasetJson) -> tuple[tuple[RawCase, .
         description: its `dataset.json`.
 
     Returns:
-        Every case that has its label and all its channels, by name, and one sentence for each fault found on the way.
+        Every case that has its label and all its channels, by name, and one sentence for each fault found on the way,
+        classes with values that are too large to keep included.
     """
     ending, channels = description.file_ending, range(len(description.channels))
     labels, faults = visible_volumes(folder / LABELS_TR, ending)
     images, more = visible_volumes(folder / IMAGES_TR, ending)
-    faults += more
+    faults += [*more, *_too_large(description)]
     if not labels:
         faults.append(f"{folder / LABELS_TR} has no file ending in {ending}. Put one label map a case there.")
     for name, path in images.items():
@@ -173,6 +176,17 @@ def pair_cases(folder: Path, description: DatasetJson) -> tuple[tuple[RawCase, .
         if not missing:
             cases.append(RawCase(name=name, images=files, label=label))
     return tuple(cases), faults
+
+
+def _too_large(description: DatasetJson) -> list[str]:
+    ignored = () if description.ignore is None else (description.ignore,)
+    values = {name: (*given, description.output_values[name]) for name, given in description.labels.items()}
+    return [
+        f"{name} has the value {max(given)}, but labels go to {_LARGEST_VALUE}. Renumber it in {DATASET_JSON} and the label "
+        f"maps; where classes are not nested, sammoe_convert_dataset nnunet_v2 numbers them 1, 2, ... anew."
+        for name, given in {**values, IGNORE: ignored}.items()
+        if max(given, default=0) > _LARGEST_VALUE
+    ]
 
 
 def visible_volumes(folder: Path, ending: str) -> tuple[dict[str, Path], list[str]]:
@@ -236,6 +250,8 @@ def _faults(content: Any) -> list[str]:
         faults.append("labels names no class beside background.")
     if regions is None and any(isinstance(labels[name], list) and len(labels[name]) > 1 for name in classes):
         faults.append("labels has regions, so regions_class_order is needed.")
-    if regions is not None and (not isinstance(regions, list) or len(regions) != len(classes)):
+    if regions is not None and not (
+        isinstance(regions, list) and len(regions) == len(classes) and all(isinstance(value, int) for value in regions)
+    ):
         faults.append(f"regions_class_order is {regions!r}: one value is needed for each of {', '.join(classes)}.")
     return faults

@@ -46,7 +46,7 @@ class CaseFiles:
         """Writes the label map.
 
         Args:
-            labels: (x, y, z) in canonical axes, values below 65536.
+            labels: (x, y, z) in canonical axes, values from 0 to 32767.
         """
         dtype = np.uint8 if int(labels.max()) < 256 else np.uint16
         self._write(self.gathered, self.case.name, labels.numpy().astype(dtype))

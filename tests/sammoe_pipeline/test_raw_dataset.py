@@ -63,6 +63,10 @@ def test_regions_keep_the_order_in_which_they_are_written(tmp_path: Path) -> Non
             {"labels": {"background": 0, "all": [1, 2], "core": 2}, "regions_class_order": [1]},
             r"regions_class_order is \[1\]: one value is needed for each of all, core",
         ),
+        (
+            {"labels": {"background": 0, "all": [1, 2], "core": 2}, "regions_class_order": [1, "2"]},
+            r"regions_class_order is \[1, '2'\]: one value is needed for each of all, core",
+        ),
         ({"channel_names": {"1": "T1"}}, r"channel_names has the keys \['1'\]"),
         ({"channel_names": {}}, "channel_names has the keys"),
         ({"channel_names": ["T1"]}, "a JSON object is needed"),
@@ -100,6 +104,26 @@ def test_cases_have_their_channels_in_order(make_raw: Callable[..., Path]) -> No
     assert [case.name for case in raw.training_cases] == ["case_0", "case_1"]
     assert [path.name for path in raw.training_cases[1].images] == ["case_1_0000.nii.gz", "case_1_0001.nii.gz"]
     assert raw.training_cases[1].label.name == "case_1.nii.gz"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": {"background": 0, "a": 1, "high": 32768}},
+        {"labels": {"background": 0, "a": 1, "ignore": 32768}},
+        {"labels": {"background": 0, "a": [1, 32768], "high": 2}, "regions_class_order": [1, 2]},
+        {"labels": {"background": 0, "a": [1, 2], "high": 2}, "regions_class_order": [1, 32768]},
+    ],
+)
+def test_a_value_that_label_maps_cannot_keep_is_named_with_the_remedy(
+    make_raw: Callable[..., Path], changes: dict[str, Any]
+) -> None:
+    folder = make_raw()
+    content = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**content, **changes}))
+    with pytest.raises(DatasetFaultsError, match=r"has the value 32768, but .*32767.*sammoe_convert_dataset") as caught:
+        read_raw_dataset(folder)
+    assert len(caught.value.faults) == 1
 
 
 def test_hidden_files_are_passed_over(make_raw: Callable[..., Path]) -> None:
