@@ -20,6 +20,7 @@ from sammoe_pipeline.artefacts import CandidateEvidence, Configuration
 from sammoe_pipeline.clicks import Click, first_click
 from sammoe_pipeline.foundations import NATIVE, Foundation
 from sammoe_pipeline.image_io import read_volume
+from sammoe_pipeline.label_boxes import Box
 from sammoe_pipeline.raw_dataset import RawCase, RawDataset
 from sammoe_pipeline.threads import side_by_side
 
@@ -160,12 +161,13 @@ def _rng(seed: int, case: RawCase, name: str) -> np.random.Generator:
 class _Target:
     clicks: tuple[Click, ...]
     """One for each thing that is segmented by itself; the answer is their union."""
+    box: Box
+    """Of the class, on the canonical grid of the image."""
     truth: NDArray[np.bool_]
-    """(x, y, z), on the canonical grid of the image."""
+    """(x, y, z), within the box: a volume of its own for each of many classes would fill the memory."""
 
     @classmethod
     def of(cls, labels: CaseLabels, wanted: Measurement, rng: np.random.Generator) -> _Target:
-        truth = np.zeros(labels.labels.shape, dtype=np.bool_)
         box = labels.boxes.around(wanted.values, margin=1)
         assert box is not None, "only cases that have the class are measured"
         mask = labels.mask(wanted.values, box)
@@ -173,14 +175,14 @@ class _Target:
         if wanted.target == "component":
             components, numbers = component_masks(mask)
             parts = [components == number for number in numbers[:MOST_COMPONENTS]]
-        clicks = []
+        clicks, truth = [], np.zeros_like(mask)
         for part in parts:
             click = first_click(part, rng)
             assert click is not None, "no component is empty"
             x, y, z = (at + side.start for at, side in zip(click.position, box, strict=True))
             clicks.append(Click(position=(x, y, z)))
-            truth[box] |= part
-        return cls(clicks=tuple(clicks), truth=truth)
+            truth |= part
+        return cls(clicks=tuple(clicks), box=box, truth=truth)
 
 
 def _score(
@@ -200,7 +202,8 @@ def _score(
         found[answer.box] |= answer.logits.numpy() > 0
     seconds = (time.perf_counter() - began) / len(target.clicks)
     found &= valid
-    dice = 2 * int((found & target.truth).sum()) / (int(found.sum()) + int(target.truth.sum()))
+    both = int(np.count_nonzero(found[target.box] & target.truth))
+    dice = 2 * both / (int(np.count_nonzero(found)) + int(np.count_nonzero(target.truth)))
     return Score(dice=dice, seconds=seconds)
 
 

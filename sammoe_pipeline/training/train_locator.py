@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sammoe_pipeline.artefacts import Configuration, LocatorCard, provenance, sha256_of
@@ -45,12 +46,20 @@ _CROSS_ENTROPY = 10.0
 class _Windows:
     embeddings: Tensor
     """(V, C, g, g, g) float16."""
-    targets: Tensor
-    """(V, K, m, m, m) float16, the share of each cell that belongs to each class."""
+    shares: tuple[dict[int, Tensor], ...]
+    """V times, by class that the window holds, few of many: (m, m, m) float16, the share of each cell that is its."""
     valid: Tensor
     """(V, 1, m, m, m) booleans."""
     places: Tensor
     """(V, g, g, g, 6), where in its image each cell of the embedding lies."""
+
+    def targets(self, chosen: Sequence[int], num_classes: int) -> Tensor:
+        """Returns (B, K, m, m, m) of some windows, the share of each cell that belongs to each class."""
+        targets = torch.zeros(len(chosen), num_classes, *self.valid.shape[2:])
+        for target, index in zip(targets, chosen, strict=True):
+            for class_index, share in self.shares[index].items():
+                target[class_index] = share
+        return targets
 
 
 def train_locator(
@@ -97,28 +106,33 @@ def _embed_windows(
     normalise = NORMALISATIONS[foundation.card.normalisation]
     count = planned.plan.locator_budget.views
 
-    def draw(index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def draw(index: int) -> tuple[Tensor, dict[int, Tensor], Tensor, Tensor]:
         rng = np.random.default_rng([planned.plan.seed, fold, 12, index])
         number = int(rng.integers(len(cases)))
         case = cases[number]
         placement = _placement(case, rng, planned, model.patch_size)
         image, labels = cut(case, placement, model.patch_size)
         image = normalise(augment(image, rng))
-        shares = torch.from_numpy(np.stack([members(labels, planned.description.labels[name]) for name in classes]))
+        held = set(np.unique(labels).tolist())
+        shares = {
+            number: _pooled(members(labels, planned.description.labels[name]), model).half()
+            for number, name in enumerate(classes)
+            if not held.isdisjoint(planned.description.labels[name])
+        }
         known = labels >= 0
         if planned.description.ignore is not None:
             known &= labels != planned.description.ignore
-        targets = F.adaptive_avg_pool3d(shares.float(), model.mask_size).half()
-        valid = F.adaptive_avg_pool3d(known[None].float(), model.mask_size) > 0.5
+        valid = _pooled(known, model)[None] > 0.5
         places = window_places(extents[number], placement.start(model.patch_size), placement.matrix, model)
-        return image, targets, valid, places
+        return image, shares, valid, places
 
     def embed(first: int) -> _Windows:
         with one_thread():
             drawn = [draw(index) for index in range(first, min(count, first + _ENCODED_TOGETHER))]
-        images, targets, valid, places = map(torch.stack, zip(*drawn, strict=True))
+        images, shares, valid, places = zip(*drawn, strict=True)
         with torch.inference_mode(), autocast(device):
-            return _Windows(model.encode(images[:, None].to(device)).half().cpu(), targets, valid, places)
+            embeddings = model.encode(torch.stack(images)[:, None].to(device)).half().cpu()
+        return _Windows(embeddings, shares, torch.stack(valid), torch.stack(places))
 
     parts = []
     with tqdm(total=count, desc="Embedding locator views", unit="view") as bar:
@@ -127,10 +141,15 @@ def _embed_windows(
             bar.update(len(part.valid))
     return _Windows(
         embeddings=torch.cat([part.embeddings for part in parts]),
-        targets=torch.cat([part.targets for part in parts]),
+        shares=tuple(shares for part in parts for shares in part.shares),
         valid=torch.cat([part.valid for part in parts]),
         places=torch.cat([part.places for part in parts]),
     )
+
+
+def _pooled(mask: NDArray[np.bool_] | Tensor, model: SamMed3D) -> Tensor:
+    """Returns (m, m, m), the share of each cell of a mask (P, P, P)."""
+    return F.adaptive_avg_pool3d(torch.as_tensor(mask)[None].float(), model.mask_size)[0]
 
 
 def _placement(case: PreparedCase, rng: np.random.Generator, planned: PlannedDataset, size: int) -> Placement:
@@ -164,7 +183,8 @@ def _fit(
             logits = locator(
                 windows.embeddings[chosen].float().to(device), _jittered(windows.places[chosen], rng).to(device)
             )
-        loss = map_loss(logits.float(), windows.targets[chosen].float().to(device), windows.valid[chosen].to(device))
+        targets = windows.targets(chosen, num_classes).to(device)
+        loss = map_loss(logits.float(), targets, windows.valid[chosen].to(device))
         if not torch.isfinite(loss):
             raise TrainingError(f"The locator's loss is {loss.item()} at iteration {iteration}.")
         optimiser.zero_grad(set_to_none=True)
