@@ -22,10 +22,9 @@ from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.routing import GENERAL, expert_key
 from sammoe_pipeline.paths import Folders, PreprocessedDataset, find_dataset
+from sammoe_pipeline.plan_check import SCRATCH, contradictions_in
 from sammoe_pipeline.raw_dataset import DatasetJson, read_dataset_json
 
-SCRATCH = "scratch"
-"""What finetuning starts from where random weights are asked for."""
 _LOCATOR_DESIGN = 2
 """Counts up when locators compute or learn another way, so that those of before are trained again."""
 
@@ -52,7 +51,8 @@ class PlannedDataset:
 
         Raises:
             DatasetNotFoundError: nothing of that ID was preprocessed.
-            ArtefactError: it was not planned for this foundation, or for other weights of the same name.
+            ArtefactError: it was not planned for this foundation, or for other weights of the same name, or the plan
+                was edited into a contradiction.
         """
         name = find_dataset(folders.preprocessed, dataset)
         paths = PreprocessedDataset(root=folders.preprocessed, dataset=name, foundation=foundation.card.name)
@@ -68,12 +68,10 @@ class PlannedDataset:
                 f"'{foundation.card.name}' has {foundation.card.sha256[:12]}.... Run sammoe_plan_and_preprocess -d "
                 f"{name[7:10]} --replan"
             )
-        return cls(
-            paths=paths,
-            plan=plan,
-            splits=Splits.load(paths.splits),
-            description=read_dataset_json(paths.dataset_json),
-        )
+        description = read_dataset_json(paths.dataset_json)
+        if faults := contradictions_in(plan, description.labels):
+            raise ArtefactError("\n".join([f"{paths.plan} cannot be used:", *(f"  - {fault}" for fault in faults)]))
+        return cls(paths=paths, plan=plan, splits=Splits.load(paths.splits), description=description)
 
     @property
     def name(self) -> str:

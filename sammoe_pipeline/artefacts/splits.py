@@ -17,7 +17,8 @@ class FoldSplit(Record):
 
 
 class Splits(Artefact):
-    """`splits_final.json`: one entry a fold. May be replaced by hand; it is checked against the dataset."""
+    """`splits_final.json`: one entry a fold. May be replaced by hand; `sammoe_plan_and_preprocess`, run again before
+    anything is trained, then checks it against the dataset and its patients."""
 
     folds: tuple[FoldSplit, ...]
     """Fold 0 first."""

@@ -8,7 +8,7 @@ from sammoe_pipeline.foundations import check_hash
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.model import MaskDecoder, SamMed3D, build_sam_med3d, new_decoder
 from sammoe_pipeline.paths import EXPERT_WEIGHTS
-from sammoe_pipeline.planned_dataset import SCRATCH
+from sammoe_pipeline.plan_check import SCRATCH
 from sammoe_pipeline.training.expert_job import ExpertJob
 
 

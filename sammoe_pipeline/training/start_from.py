@@ -10,7 +10,8 @@ from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.packages.inventory import find_expert
 from sammoe_pipeline.paths import Results
-from sammoe_pipeline.planned_dataset import SCRATCH, PlannedDataset
+from sammoe_pipeline.plan_check import SCRATCH
+from sammoe_pipeline.planned_dataset import PlannedDataset
 
 
 def start_from(planned: PlannedDataset, choice: str, tasks: Sequence[str] | None, places: Results) -> PlannedDataset:

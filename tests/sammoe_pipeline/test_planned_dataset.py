@@ -1,4 +1,6 @@
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +43,15 @@ def test_dataset_planned_for_another_foundation_says_how_to_plan_it(workspace: W
 def test_plan_for_other_weights_of_the_same_name_is_refused(workspace: Workspace) -> None:
     with pytest.raises(ArtefactError, match="--replan"):
         PlannedDataset.load(workspace.folders, 7, _other(workspace.foundation, sha256="0" * 64))
+
+
+def test_plan_that_was_edited_into_a_contradiction_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    shutil.copytree(workspace.folders.preprocessed, tmp_path / "preprocessed")
+    folders = dataclasses.replace(workspace.folders, preprocessed=tmp_path / "preprocessed")
+    path = PlannedDataset.load(folders, 7, workspace.foundation).paths.plan
+    workspace.planned.plan.model_copy(update={"locator_configuration": "natve"}).save(path)
+    with pytest.raises(ArtefactError, match="no configuration 'natve'"):
+        PlannedDataset.load(folders, 7, workspace.foundation)
 
 
 @pytest.mark.parametrize("fold", [-1, 2])
