@@ -182,8 +182,8 @@ def _too_large(description: DatasetJson) -> list[str]:
     ignored = () if description.ignore is None else (description.ignore,)
     values = {name: (*given, description.output_values[name]) for name, given in description.labels.items()}
     return [
-        f"{name} has the value {max(given)}, but labels go to {_LARGEST_VALUE}. Renumber it in {DATASET_JSON} and the label "
-        f"maps; where classes are not nested, sammoe_convert_dataset nnunet_v2 numbers them 1, 2, ... anew."
+        f"{name} has the value {max(given)}, but labels go to {_LARGEST_VALUE}. Renumber it, in {DATASET_JSON} too; "
+        f"where classes are not nested, sammoe_convert_dataset nnunet_v2 numbers them 1, 2, ... anew."
         for name, given in {**values, IGNORE: ignored}.items()
         if max(given, default=0) > _LARGEST_VALUE
     ]
