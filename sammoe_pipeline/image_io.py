@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".nhdr")
 """File endings that are read and written, longest first where one ends another."""
 
+_NIFTI_HEADER_BYTES = 352
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NUMBER_KINDS = {"signed integer": "int", "unsigned integer": "uint", "float": "float"}
 
@@ -155,15 +156,24 @@ def write_volume(path: Path, volume: Volume) -> None:
     Args:
         path: with one of `FILE_ENDINGS`.
         volume: data (x, y, z); the affine's columns must be orthogonal.
+
+    Raises:
+        OSError: the disk is full, or refuses the file.
     """
     import SimpleITK
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
-        SimpleITK.WriteImage(
-            to_simpleitk(volume), str(temporary), useCompression=not path.name.endswith((".nii", ".mhd"))
-        )
+        compressed = not path.name.endswith((".nii", ".mhd"))
+        try:
+            SimpleITK.WriteImage(to_simpleitk(volume), str(temporary), useCompression=compressed)
+            if path.name.endswith((".nii", ".nii.gz")):
+                # Where the disk is full, the writer of NIfTI prints a line and goes on.
+                require_length(temporary, _NIFTI_HEADER_BYTES + volume.data.nbytes)
+        except (RuntimeError, UnreadableFileError) as error:
+            reason = str(error).splitlines()[-1]
+            raise OSError(f"{path} could not be written whole. Is the disk full? ({reason})") from error
         # .mhd and .nhdr keep the voxels in a second file, which must be in place before the header that names it.
         for part in sorted(Path(folder).iterdir(), key=lambda part: part == temporary):
             part.replace(path.parent / part.name)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from numpy.typing import NDArray
 
 from sammoe_pipeline.errors import UnreadableFileError
@@ -188,3 +190,20 @@ def test_complex_numbers_are_refused(tmp_path: Path) -> None:
 )
 def test_file_ending(name: str, ending: str | None) -> None:
     assert file_ending(Path(name)) == ending
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_file_that_a_full_disk_cuts_off_is_an_error_and_leaves_nothing(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = SimpleITK.WriteImage
+
+    def cut_off(image: SimpleITK.Image, name: str, **options: bool) -> None:
+        write(image, name, **options)
+        os.truncate(name, 500)
+
+    monkeypatch.setattr(SimpleITK, "WriteImage", cut_off)
+    data = np.random.default_rng(0).integers(0, 255, (20, 20, 20)).astype(np.uint8)
+    with pytest.raises(OSError, match="could not be written whole"):
+        write_volume(tmp_path / f"a{ending}", Volume(data=data, affine=np.eye(4)))
+    assert not list(tmp_path.iterdir())
