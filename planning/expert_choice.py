@@ -244,8 +244,8 @@ def choose_configuration(evidence: Mapping[str, CandidateEvidence], expert_thres
     """Chooses the configuration of one class.
 
     A clear lead in Dice decides; otherwise the higher ceiling; otherwise native, which the foundation knows best, or
-    the coarsest, which sees most. Where the general expert is good enough to answer itself, its Dice is all that
-    counts. Where an expert is to be trained it is a hint, which has to be clear of chance to outweigh the ceiling.
+    the coarsest, which sees most. Where the general expert is good enough to answer itself, in native, its Dice is all
+    that counts. Where an expert is to be trained it is a hint, which has to be clear of chance to outweigh the ceiling.
 
     Args:
         evidence: by candidate, native first, then from coarse to fine.
@@ -260,7 +260,7 @@ def choose_configuration(evidence: Mapping[str, CandidateEvidence], expert_thres
     if len(evidence) == 1:
         return NATIVE, f"{NATIVE} is the only spacing that shows enough of it"
     best = max(measured, key=lambda name: measured[name])
-    answers_itself = measured[best] >= expert_threshold
+    answers_itself = measured.get(NATIVE, 0.0) >= expert_threshold
     contenders = [
         name for name in measured if not _clearly_better(evidence[best], evidence[name], even_by_chance=answers_itself)
     ]

@@ -41,7 +41,7 @@ from sammoe_pipeline.artefacts import (
     Splits,
     Task,
 )
-from sammoe_pipeline.foundations import Foundation, check_hash
+from sammoe_pipeline.foundations import NATIVE, Foundation, check_hash
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.model import has_detail
 from sammoe_pipeline.raw_dataset import RawDataset
@@ -113,7 +113,7 @@ def make_plan(
     task_of = {name: task.name for task in tasks for name in task.classes} | serving
     classes = {}
     for name, choice in choices.items():
-        found, measured = decisive[name].get(choice.configuration), by_expert.get(name, {})
+        found, measured = decisive[name].get(NATIVE), by_expert.get(name, {})
         general = _why_expert(found, task_of.get(name), measured, expert_threshold, ground.fold_without.get(name))
         why = f"{general}; {choice.why}"
         if name in of_both_sides:
@@ -266,11 +266,14 @@ def _choose(
     expert_threshold: float,
     grouping: Grouping,
 ) -> dict[str, _Choice]:
-    """Chooses each class's configuration, and tells which classes need an expert."""
+    """Chooses each class's configuration, and tells which classes need an expert.
+
+    Native is where the general expert answers a click that names no class, so there it has to be good enough.
+    """
     choices = {}
     for name in ground.raw.labels:
         configuration, why = choose_configuration(evidence[name], expert_threshold)
-        mastered = _is_mastered(evidence[name].get(configuration), expert_threshold)
+        mastered = _is_mastered(evidence[name].get(NATIVE), expert_threshold)
         choices[name] = _Choice(configuration, why, name not in ground.fold_without and not mastered)
     needy = {name: choice for name, choice in choices.items() if choice.needs_expert}
     if grouping == "one" and needy:
@@ -350,9 +353,9 @@ def _why_expert(
     fold_without: int | None,
 ) -> str:
     if found is None or found.dice is None:
-        general = "the general expert was not measured in it"
+        general = f"{NATIVE}, where the general expert answers, shows too little of it"
     else:
-        general = f"the general expert reaches {found.dice:.2f} of {threshold:.2f}"
+        general = f"the general expert reaches {found.dice:.2f} of {threshold:.2f} in {NATIVE}"
     if task is None and fold_without is not None and not _is_mastered(found, threshold):
         return f"no expert: no training case of fold {fold_without} has it, so there is nothing to train on; {general}"
     if task is None:

@@ -139,7 +139,8 @@ class Plan(Artefact):
     """By configuration, the gigabytes that finetuning an expert takes at most with this batch size, one copy of the
     network included: measured on the card where there was one, else counted from shapes in float32."""
     expert_threshold: float
-    """A class with at least this Dice by the general expert, or else by a candidate expert, needs no new one."""
+    """A class with at least this Dice by the general expert in native, where it answers clicks that name no class, or
+    else by a candidate expert, needs no new one."""
     num_folds: int
     """How many folds the cases are split into."""
     seed: int

@@ -104,8 +104,21 @@ def test_both_sides_of_an_organ_share_a_configuration(make_raw: MakeRaw, foundat
     assert right.reason.endswith("(both sides together, with ear_left)")
 
 
-def test_a_class_that_the_general_expert_masters_needs_no_expert(raw: RawDataset, foundation: Foundation) -> None:
-    plan = plan_for(raw, foundation, threshold=0.0)
+def _measured(monkeypatch: pytest.MonkeyPatch, *classes: str, **dice: float) -> None:
+    """Has the general expert reach a Dice in each configuration on two cases."""
+
+    def measure(*_: object, **__: object) -> dict[str, dict[str, dict[str, list[Score]]]]:
+        scores = {name.strip("_"): [Score(dice=value, seconds=0.1)] * 2 for name, value in dice.items()}
+        return {"general": dict.fromkeys(classes, scores)}
+
+    monkeypatch.setattr("planning.planner.measure_decoders", measure)
+
+
+def test_a_class_that_the_general_expert_masters_needs_no_expert(
+    raw: RawDataset, foundation: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _measured(monkeypatch, "block_left", "cord", native=0.8, _1mm=0.9)
+    plan = plan_for(raw, foundation)
     assert plan.tasks == ()
     assert plan.classes["cord"].task is None
     assert "no expert needed" in plan.classes["cord"].reason
@@ -122,6 +135,15 @@ def test_a_class_that_cannot_be_learnt_in_every_fold_gets_no_expert(make_raw: Ma
     plan = plan_for(raw, foundation, splits=splits)
     assert plan.classes["block"].task is not None and plan.classes["cord"].task is None
     assert "no training case of fold 1 has it" in plan.classes["cord"].reason
+
+
+def test_a_class_that_is_mastered_only_where_it_has_to_be_named_needs_an_expert(
+    raw: RawDataset, foundation: Foundation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _measured(monkeypatch, "block_left", native=0.7, _1mm=0.95)
+    block = plan_for(raw, foundation).classes["block_left"]
+    assert block.task is not None and "reaches 0.70 of 0.80 in native" in block.reason
+    assert plan_for(raw, foundation, threshold=0.7).classes["block_left"].task is None
 
 
 def _task(configuration: str) -> dict[str, object]:
