@@ -84,6 +84,8 @@ class Memory:
             return _measured(self._foundation, patch_size, batch_size)
         except torch.OutOfMemoryError:
             return math.inf
+        finally:
+            torch.cuda.empty_cache()
 
     def fits(self, patch_size: int) -> bool:
         """Tells whether a window of so many voxels a side can be used, one view at a time."""

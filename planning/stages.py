@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from planning.candidate_experts import find_candidates
 from planning.fingerprint import digest_of_raw, take_fingerprint
 from planning.memory import Memory, usual_target_gb
@@ -121,6 +123,8 @@ def plan_and_preprocess(
             ),
         )
         _save(plan, target.plan)
+    if device == "cuda":
+        torch.cuda.empty_cache()  # What measuring took is free for the processes that prepare the cases.
     write_bytes(target.dataset_json, (folder / DATASET_JSON).read_bytes())
     prepare_dataset(raw, target, list(plan.configurations.values()), workers=workers, device=device)
     return plan

@@ -50,7 +50,9 @@ class EncoderOptions:
         """Sets a loaded network up."""
         import torch
 
-        if self.precision != "float32":
+        if self.precision == "float32":
+            torch.backends.cudnn.allow_tf32 = False  # by default a card's convolutions round to ten bits
+        else:
             model.encode_in(getattr(torch, self.precision))
         if self.compiled:
             model.image_encoder.compile()

@@ -67,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         "--cache_gb",
         type=float,
         metavar="GB",
-        help="keep embeddings of views on disk up to this size, for other folds and later runs (default: 8 on a "
-        "processor, 0 on a card)",
+        help="keep embeddings of views on disk up to this size, for other folds and later runs (default: 8; 0 keeps "
+        "none)",
     )
     add_foundation_argument(parser)
     add_device_argument(parser)
@@ -89,7 +89,6 @@ def _run(arguments: argparse.Namespace) -> None:
     folders = given_folders(arguments)
     foundation = given_foundation(arguments, folders)
     planned = PlannedDataset.load(folders, arguments.d, foundation)
-    cache_gb = CACHE_GB[device] if arguments.cache_gb is None else arguments.cache_gb
     with team(device) as (together, own_device):
         if arguments.train_prompted_from:
             places = Results(root=folders.results, foundation=foundation.card.name)
@@ -103,7 +102,7 @@ def _run(arguments: argparse.Namespace) -> None:
             results=folders.results,
             device=own_device,
             workers=arguments.num_processes,
-            cache_bytes=cache_gb * GIGABYTE,
+            cache_bytes=(CACHE_GB if arguments.cache_gb is None else arguments.cache_gb) * GIGABYTE,
             unfrozen=arguments.unfreeze,
             team=together,
         )

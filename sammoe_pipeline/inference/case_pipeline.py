@@ -15,6 +15,7 @@ from sammoe_pipeline.errors import SammoeError, UsageError
 from sammoe_pipeline.image_io import Volume
 from sammoe_pipeline.inference.case_files import remove_files
 from sammoe_pipeline.inference.input_cases import InputCase
+from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.predict_case import Request, SegmentedCase, segment_case
 from sammoe_pipeline.inference.predictions import PredictedCase
 
@@ -146,7 +147,7 @@ class _Attempt:
         try:
             return segment_case(request, self.case, volumes, sparing=False)
         finally:
-            mixture.to(device)
+            _return_to(device, mixture)
 
     def _warn(self, warning: str) -> None:
         logger.warning("%s: %s", self.case.name, warning)
@@ -163,3 +164,12 @@ class _Attempt:
         # Hours of other cases are not to be lost for a fault that only one of them meets.
         self.error += ". This is a fault of the program; please report it."
         logger.error("%s failed: %s", self.case.name, self.error, exc_info=error)
+
+
+def _return_to(device: torch.device, mixture: Mixture) -> None:
+    """Takes a mixture back to the card; where another program has filled that meanwhile, it stays on the processor."""
+    try:
+        mixture.to(device)
+    except OutOfMemoryError:
+        mixture.to("cpu")
+        logger.warning("The card is still full, so later cases are segmented on the processor, which takes much longer")

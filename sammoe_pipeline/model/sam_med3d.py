@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from threading import Lock
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +14,9 @@ from .detailed_encoder import DetailedImageEncoder
 from .image_encoder import Block, ImageEncoder
 from .mask_decoder import MaskDecoder, Seen
 from .prompt_encoder import PromptEncoder
+
+_ONE_AT_A_TIME = Lock()
+"""A card computes what several threads ask of it one after another anyway, and so holds what one of them takes."""
 
 
 class SamMed3D(nn.Module):
@@ -102,7 +108,8 @@ class SamMed3D(nn.Module):
         expected = (1, self.patch_size, self.patch_size, self.patch_size)
         if image.shape[1:] != expected:
             raise ValueError(f"image has shape {tuple(image.shape)}; expected (batch, {', '.join(map(str, expected))})")
-        embedding: Tensor = self.image_encoder(image)
+        with _ONE_AT_A_TIME if image.is_cuda else nullcontext():
+            embedding: Tensor = self.image_encoder(image)
         return embedding
 
     def see(self, embedding: Tensor, mask_decoder: MaskDecoder | None = None) -> Seen:

@@ -98,6 +98,8 @@ def team(device: str) -> Iterator[tuple[Team, str]]:
     if device == "cuda":
         device = f"cuda:{local % torch.cuda.device_count()}"
         torch.cuda.set_device(device)
+        # torchrun leaves each process one thread; views are drawn on the processor, beside the card.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", size))))
     torch.distributed.init_process_group("nccl" if device != "cpu" else "gloo", timeout=_PATIENCE)
     try:
         yield Team(rank, size), device

@@ -23,8 +23,8 @@ from sammoe_pipeline.training.task_views import Draw
 logger = logging.getLogger(__name__)
 
 GIGABYTE = 1 << 30
-CACHE_GB = {"cpu": 8.0, "cuda": 0.0}
-"""Size by device where none is given: a card embeds a view in less time than it takes to read one."""
+CACHE_GB = 8.0
+"""Size where none is given. What is found need not be drawn either, which takes longer than to read it."""
 
 
 class EmbeddingCache:

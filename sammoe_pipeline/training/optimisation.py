@@ -63,5 +63,7 @@ def autocast(device: str) -> AbstractContextManager[object]:
         has_kernels = torch.cuda.is_bf16_supported(False)
     else:
         # Elsewhere torch falls back to loops that take several times as long as float32.
-        has_kernels = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        # A build without the library, as Apple's, has not even the question.
+        has_library = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        has_kernels = has_library and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_kernels)

@@ -8,7 +8,7 @@ import torch
 
 
 def peak_memory_mb(device: str) -> float:
-    """Returns the peak since the process began, in 10^6 bytes: of the card, if the device is one, else of the process.
+    """Returns the peak in 10^6 bytes: of the process, or of the card, if the device is one, since its count was reset.
 
     0 where the system does not tell, as on Windows.
     """

@@ -27,19 +27,20 @@ class _Indexed(Dataset[T]):
         return self._batches[index]
 
 
-def prefetch(batches: Batches[T], iterations: Sequence[int], *, ahead: int = 4) -> Iterable[T]:
-    """Yields the batches of `iterations` in order, made by one worker process.
+def prefetch(batches: Batches[T], iterations: Sequence[int], *, workers: int = 1, ahead: int = 4) -> Iterable[T]:
+    """Yields the batches of `iterations` in order, made by worker processes.
 
     Args:
         batches: makes a batch from the number of its iteration alone, so that the order is exact after a restart.
         iterations: which to yield.
-        ahead: batches to hold ready.
+        workers: processes that make them.
+        ahead: batches that each holds ready.
     """
     return DataLoader(
         _Indexed(batches),
         batch_size=None,
         sampler=iterations,
-        num_workers=1,
+        num_workers=workers,
         prefetch_factor=ahead,
         multiprocessing_context="spawn",
         persistent_workers=False,

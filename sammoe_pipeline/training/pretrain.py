@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _VALIDATION_VIEWS = 48
 _RECOGNITION_WEIGHT = 1.0
+_MOST_WORKERS = 8
 
 
 def pretraining_configuration(settings: PretrainSettings) -> Configuration:
@@ -120,7 +122,10 @@ def pretrain(
     began = time.monotonic() - elapsed
     recent: list[float] = []
     recent_recognition: list[float] = []
-    batches = prefetch(TrainingBatches(sources, settings, model.patch_size), range(start, settings.iterations))
+    drawn = TrainingBatches(sources, settings, model.patch_size)
+    # A card is through a batch sooner than one process draws the next; on a processor they would take its cores.
+    workers = max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) - 2)) if device == "cuda" else 1
+    batches = prefetch(drawn, range(start, settings.iterations), workers=workers)
     bar = tqdm(batches, initial=start, total=settings.iterations, desc="Pretraining", mininterval=5)
     for iteration, batch in enumerate(bar, start):
         for group in optimiser.param_groups:

@@ -81,6 +81,8 @@ def train_expert(job: ExpertJob) -> ExpertCard | None:
         ArtefactError: the expert to start from is not there any more, or was trained again.
         UsageError: there is a checkpoint of another plan where one was to be continued.
     """
+    if torch.device(job.device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.device)  # One process trains several experts.
     model = _network(job)
     general = Pupil(model, None) if job.unfrozen == "nothing" else Pupil(_network(job), None, encodes=True)
     decoder = first_decoder(job, model)

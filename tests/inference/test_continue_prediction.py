@@ -268,6 +268,35 @@ def test_case_for_which_the_memory_of_the_card_does_not_do_is_repeated(
     np.testing.assert_array_equal(read_labels(tmp_path) > 0, LEFT)
 
 
+def test_card_that_is_full_when_it_is_returned_to_costs_no_answer(
+    make_mixture: MakeMixture,
+    bright_thing: BrightThing,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    encode, moved = bright_thing.encode, list[str]()
+
+    def runs_out_on_the_card(image: torch.Tensor) -> torch.Tensor:
+        if "cpu" not in moved:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return encode(image)
+
+    def move(device: torch.device | str) -> None:
+        moved.append(str(device))
+        if str(device) == "cuda":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(bright_thing, "encode", runs_out_on_the_card)
+    mixture = make_mixture()
+    monkeypatch.setattr(mixture, "to", move)
+    monkeypatch.setattr(type(mixture), "device", torch.device("cuda"))
+    (case,) = predict(mixture, tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT))).cases
+    assert (case.error, moved) == (None, ["cpu", "cuda", "cpu"])
+    assert "later cases are segmented on the processor" in caplog.text
+
+
 def test_precision_that_a_processor_lacks_is_the_reason_why_a_case_fails(
     make_mixture: MakeMixture, bright_thing: BrightThing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

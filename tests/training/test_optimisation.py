@@ -39,7 +39,8 @@ def test_weight_decay_spares_vectors_and_what_is_frozen() -> None:
 def test_matrix_products_are_rounded_to_bfloat16_where_there_are_kernels(
     has_kernels: bool, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_kernels)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_kernels, raising=False)
     with autocast("cpu"):
         assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == precision
 
@@ -55,3 +56,13 @@ def test_another_budget_is_taken_up_without_a_jump() -> None:
 
 def test_smaller_budget_than_was_used_stays_at_the_end_of_the_curve() -> None:
     assert learning_rate_at(300, 200, 1.0) == pytest.approx(0.01)
+
+
+def test_build_without_the_library_of_such_kernels_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> bool:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_is_mkldnn_bf16_supported'")
+
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", ask, raising=False)
+    with autocast("cpu"):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.float32

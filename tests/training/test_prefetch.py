@@ -20,9 +20,9 @@ class _Numbers:
         return iteration, torch.full((2, 3), float(iteration))
 
 
-@pytest.mark.parametrize("start", [0, 4])
-def test_batches_come_in_order_as_they_are_made_directly(start: int) -> None:
-    batches = list(prefetch(_Numbers(), range(start, 7), ahead=2))
+@pytest.mark.parametrize(("start", "workers"), [(0, 1), (4, 1), (0, 2)])
+def test_batches_come_in_order_as_they_are_made_directly(start: int, workers: int) -> None:
+    batches = list(prefetch(_Numbers(), range(start, 7), workers=workers, ahead=2))
     assert [iteration for iteration, _ in batches] == list(range(start, 7))
     torch.testing.assert_close(batches, [_Numbers()[iteration] for iteration in range(start, 7)])
 
