@@ -65,7 +65,7 @@ def open_array(path: Path) -> Any:
 
 
 def to_configuration(volume: Volume, spacing_mm: float, device: str = "cpu") -> Tensor:
-    """Brings an image into a configuration: canonical axes, isotropic spacing, float32, NaN replaced by 0.
+    """Brings an image into a configuration: canonical axes, isotropic spacing, float32, NaN and infinite replaced by 0.
 
     Args:
         volume: the image in its file's axes.
@@ -77,7 +77,7 @@ def to_configuration(volume: Volume, spacing_mm: float, device: str = "cpu") -> 
     orientation = Orientation.of(volume.affine)
     canonical = np.ascontiguousarray(orientation.to_canonical(volume.data), dtype=np.float32)
     affine = orientation.canonical_affine(volume.affine, _shape(volume.data))
-    image = torch.from_numpy(canonical).to(device).nan_to_num()
+    image = torch.from_numpy(canonical).to(device).nan_to_num(0, 0, 0)
     return resample_image(image, resampled_shape(_shape(canonical), spacing_of(affine), spacing_mm)).cpu()
 
 

@@ -19,13 +19,8 @@ from sammoe_pipeline.image_io import Header, read_channels, read_header, read_vo
 from sammoe_pipeline.parallel import run_jobs
 from sammoe_pipeline.paths import DATASET_JSON, LABELS_TR
 from sammoe_pipeline.raw_dataset import DatasetJson, pair_cases, read_dataset_json, visible_volumes
+from sammoe_pipeline.same_grid import grid_differences
 
-SPACING_TOLERANCE = 1e-3
-"""Relative difference up to which two spacings are the same."""
-ORIGIN_TOLERANCE_MM = 1e-2
-"""Distance up to which two origins are the same."""
-DIRECTION_TOLERANCE = 1e-3
-"""Length of the difference up to which two unit vectors along an axis are the same."""
 _LISTED = 8
 
 
@@ -149,7 +144,11 @@ def _check_headers(case: CaseFiles, channels: int) -> tuple[list[str], set[Path]
             faults.append(str(error))
     reference = next(iter(headers), None)
     if reference is not None:
-        differences = {path: _grid_differences(header, headers[reference]) for path, header in headers.items()}
+        grid = headers[reference]
+        differences = {
+            path: grid_differences(header.shape, header.affine, grid.shape, grid.affine)
+            for path, header in headers.items()
+        }
         faults += [
             f"{path} is not on the grid of {reference.name}: {', '.join(words)}. Resample it onto that grid or, if the "
             f"voxels do match, give it the same header."
@@ -157,25 +156,6 @@ def _check_headers(case: CaseFiles, channels: int) -> tuple[list[str], set[Path]
             if words
         ]
     return faults, set(headers)
-
-
-def _grid_differences(header: Header, reference: Header) -> list[str]:
-    differences = []
-    if header.shape != reference.shape:
-        differences.append(f"shape {_sizes(header.shape)} instead of {_sizes(reference.shape)}")
-    if not np.allclose(header.spacing_mm, reference.spacing_mm, rtol=SPACING_TOLERANCE, atol=0):
-        differences.append(f"spacing {_sizes(header.spacing_mm)} mm instead of {_sizes(reference.spacing_mm)} mm")
-    offset = float(np.linalg.norm(header.affine[:3, 3] - reference.affine[:3, 3]))
-    if offset > ORIGIN_TOLERANCE_MM:
-        differences.append(f"origin {offset:.4g} mm away")
-    turn = float(np.linalg.norm(_directions(header) - _directions(reference), axis=0).max())
-    if turn > DIRECTION_TOLERANCE:
-        differences.append(f"axes turned by {np.degrees(2 * np.arcsin(min(1.0, turn / 2))):.3g} degrees")
-    return differences
-
-
-def _directions(header: Header) -> NDArray[np.float64]:
-    return np.asarray(header.affine[:3, :3] / np.array(header.spacing_mm), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -239,7 +219,3 @@ def _value_faults(path: Path, values: NDArray[Any], allowed: frozenset[int]) -> 
 def _listed(values: Iterable[Any]) -> str:
     words = [f"{value:g}" for value in values]
     return ", ".join(words[:_LISTED]) + (f", ... ({len(words)} in all)" if len(words) > _LISTED else "")
-
-
-def _sizes(values: Iterable[float]) -> str:
-    return " x ".join(f"{value:.6g}" for value in values)

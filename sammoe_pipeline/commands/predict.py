@@ -19,8 +19,6 @@ from sammoe_pipeline.commands.shared import (
     command_parser,
     encoder_options,
     fold_numbers,
-    given_folders,
-    given_foundation,
 )
 
 if TYPE_CHECKING:
@@ -101,18 +99,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> None:
     from sammoe_pipeline.device import choose_device
+    from sammoe_pipeline.foundations import find_foundation
     from sammoe_pipeline.inference.mixture import Mixture
     from sammoe_pipeline.inference.predict import predict_folder
+    from sammoe_pipeline.paths import find_results
 
     prompts = _prompts(arguments)
     device = choose_device(arguments.device)
     encoder = encoder_options(arguments, device)
-    folders = given_folders(arguments)
-    foundation = given_foundation(arguments, folders)
+    results = find_results(arguments.results, create=False)
+    foundation = find_foundation(arguments.foundation, results)
     mixture = Mixture.load_or_general(
         arguments.m,
         foundation=foundation,
-        results=folders.results,
+        results=results,
         device=device,
         folds=fold_numbers(arguments.f),
         encoder=encoder,

@@ -16,6 +16,7 @@ from sammoe_pipeline.geometry import Bounds, Orientation, Shape, resampled_shape
 from sammoe_pipeline.image_io import Volume
 from sammoe_pipeline.inference.zoomed import Zoomed
 from sammoe_pipeline.preprocessing import to_configuration
+from sammoe_pipeline.same_grid import grid_differences
 
 
 class CaseImage:
@@ -25,7 +26,7 @@ class CaseImage:
         channels: volumes in the file's own axes.
 
     Raises:
-        SammoeError: the channels differ in shape.
+        SammoeError: the channels are not on one grid.
 
     Example:
         >>> image = CaseImage([read_volume(Path("case_0000.nii.gz"))])  # doctest: +SKIP
@@ -34,11 +35,14 @@ class CaseImage:
     """
 
     def __init__(self, channels: Sequence[Volume]) -> None:
-        shapes = {channel.data.shape for channel in channels}
-        if len(shapes) != 1:
-            raise SammoeError(
-                f"The channels of one image differ in shape: {sorted(shapes)}. Resample them to one grid."
-            )
+        first = channels[0]
+        for number, channel in enumerate(channels):
+            words = grid_differences(channel.data.shape, channel.affine, first.data.shape, first.affine)
+            if words:
+                raise SammoeError(
+                    f"Channel {number} of the image is not on the grid of channel 0: {', '.join(words)}. Resample all "
+                    f"channels to one grid."
+                )
         self.channels = tuple(channels)
         self.orientation = Orientation.of(channels[0].affine)
         self._arrays: dict[tuple[float, int], Tensor | Zoomed] = {}

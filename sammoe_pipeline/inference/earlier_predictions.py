@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,23 @@ class EarlierPredictions:
                 f"Remove their label maps, or give another folder."
             )
         return {case.case: case for case in done}
+
+    def others(self, record: Path, cases: Collection[str]) -> tuple[PredictedCase, ...]:
+        """Returns what a record says of other cases than some, whose files are there."""
+        if record not in self.records:
+            return ()
+        return tuple(case for case in self.records[record].cases if case.case not in cases and self._is_finished(case))
+
+    def forget(self, cases: Collection[str], *, but: Path) -> None:
+        """Takes cases out of all records but one, which tells of them from now on; a record that is left empty goes."""
+        for path, record in self.records.items():
+            left = tuple(case for case in record.cases if case.case not in cases)
+            if path == but or len(left) == len(record.cases):
+                continue
+            if left:
+                record.model_copy(update={"cases": left}).save(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def files(self, cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Returns the files that were recorded for cases, within the folder."""

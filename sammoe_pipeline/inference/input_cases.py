@@ -63,8 +63,8 @@ def find_cases(path: Path) -> list[InputCase]:
     """Lists the images of a folder, or the one that a file or a DICOM series is.
 
     Files named as nnU-Net has it (`CASE_0000.nii.gz`, `CASE_0001.nii.gz`) are the channels of one case; others are
-    cases of one channel, and so are numbered ones such as `CASE_0007.nii.gz` where no image has that number beside a
-    `_0000`. A folder with DICOM files is one case named like the folder; so is each such folder in `path`.
+    cases of one channel, and so are numbered ones such as `CASE_0007.nii.gz` where no image is a `_0000`. A folder with
+    DICOM files is one case named like the folder; so is each such folder in `path`.
 
     Raises:
         UsageError: there is nothing to predict, or two images have one name.
@@ -91,13 +91,12 @@ def find_cases(path: Path) -> list[InputCase]:
 
 
 def _by_case(images: Sequence[Path]) -> dict[str, list[Path]]:
-    """Groups channels. A number is a channel's where some image has it beside a `_0000`; others are part of a name."""
+    """Groups channels. Numbers are those of channels where some image is the first of one, else a part of names."""
     split = {image: _CHANNEL.fullmatch(_stem(image)) for image in images}
-    numbered = {(match[1], match[2]) for match in split.values() if match}
-    channels = {number for base, number in numbered if (base, "0000") in numbered}
+    have_channels = any(match and int(match[2]) == 0 for match in split.values())
     cases: dict[str, list[Path]] = {}
     for image, match in split.items():
-        name = match[1] if match and match[2] in channels else _stem(image)
+        name = match[1] if match and have_channels else _stem(image)
         cases.setdefault(name, []).append(image)
     return cases
 

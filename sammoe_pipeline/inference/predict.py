@@ -28,7 +28,7 @@ from sammoe_pipeline.inference.predictions import (
 from sammoe_pipeline.inference.prompt_files import prompt_file
 from sammoe_pipeline.inference.prompts import named_targets
 from sammoe_pipeline.inference.wanted import PromptSource, mask_labels
-from sammoe_pipeline.paths import DATASET_JSON, predictions_json
+from sammoe_pipeline.paths import DATASET_JSON, all_predictions_json, predictions_json
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,7 @@ def predict_folder(
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     everything = find_cases(source)
-    if target.resolve() in {path.resolve() for path in (source, source.parent if source.is_file() else source)}:
-        raise UsageError(
-            f"-o {target}: it is the folder of the images, whose files would be overwritten. Give another one."
-        )
+    _require_own_folder(target, source, prompts)
     cases = part_of(everything, num_parts=num_parts, part_id=part_id)
     classes = output_classes(mixture, dataset)
     located = [c for c in classes if mixture.locators.get(c.dataset)]
@@ -92,15 +89,18 @@ def predict_folder(
         logger.info("Label maps of DICOM series are written as .nii.gz, on the grid of the series")
     settings = _settings(mixture, dataset, prompts, save_probabilities, one_file_per_class)
     record = target / predictions_json(num_parts, part_id)
-    replaced = None if resume else record
-    earlier = EarlierPredictions.read(target, replaced=replaced)
-    earlier.require_same(settings, replaced=replaced)
+    names = [case.name for case in cases]
+    earlier = EarlierPredictions.read(target, replaced=None if resume else record)
+    # What the record says of other cases stays true, so that it is replaced as a whole only where there are none.
+    kept = earlier.others(record, names)
+    earlier.require_same(settings, replaced=None if resume or kept else record)
     labels = {c.label: c.value for c in classes}
     results: dict[str, PredictedCase] = {}
     if resume:
-        results = earlier.finished({case.name: prompts.sha256(case.name) for case in cases})
-        labels = {name: value for name, value in earlier.labels().items() if value} or labels
+        results = earlier.finished({name: prompts.sha256(name) for name in names})
         logger.info("%d of %d cases are finished already", len(results), len(cases))
+    if resume or kept:
+        labels = {name: value for name, value in earlier.labels().items() if value} or labels
     _name_free_targets(labels, prompts, everything, classes)
     request = Request(mixture, target, tuple(classes), labels, prompts, save_probabilities, one_file_per_class)
 
@@ -112,14 +112,15 @@ def predict_folder(
             settings=settings,
             labels={"background": 0, **labels},
             not_attempted=tuple(c.label for c in classes if c not in located) if prompts.kind == "locator" else (),
-            cases=tuple(results[case.name] for case in cases if case.name in results),
+            cases=(*kept, *(results[name] for name in names if name in results)),
             provenance=provenance(seed=0, device=device, threads=torch.get_num_threads()),
         )
         predictions.save(record)
         return predictions
 
     predictions = save()
-    old_files = earlier.files(case.name for case in cases)
+    earlier.forget(names, but=record)
+    old_files = earlier.files(names)
     content = {"labels": predictions.labels, "file_ending": everything[0].ending, "description": RESEARCH_ONLY}
     write_text(target / DATASET_JSON, json.dumps(content, indent=2) + "\n")
     waiting = [case for case in cases if case.name not in results]
@@ -153,6 +154,22 @@ def _settings(
         save_probabilities=save_probabilities,
         one_file_per_class=one_file_per_class,
     )
+
+
+def _require_own_folder(target: Path, source: Path, prompts: PromptSource) -> None:
+    """Refuses to write where files lie that no prediction has written."""
+    theirs = {
+        "the folder of the images": source.parent if source.is_file() else source,
+        "the folder of the masks that prompt": prompts.path if prompts.kind == "mask" else None,
+    }
+    for what, folder in theirs.items():
+        if folder is not None and target.resolve() == folder.resolve():
+            raise UsageError(f"-o {target}: it is {what}, whose files would be overwritten. Give another one.")
+    if (target / DATASET_JSON).exists() and not all_predictions_json(target):
+        raise UsageError(
+            f"-o {target}: it has a {DATASET_JSON} that no prediction has written, and that would be overwritten. Give "
+            f"another folder."
+        )
 
 
 def _require_locator(located: Sequence[OutputClass]) -> None:

@@ -138,7 +138,7 @@ def box_at(given: FileBox, frame: Frame, image: CaseImage) -> Box:
     # Voxels are counted with their own extent.
     half = np.abs(axes @ (last - first)) / 2 + (0.5 if frame == "voxel" else 0.0)
     if not (np.isfinite(half).all() and (half > 0).all()):
-        raise ValueError(f"its box from {list(first)} to {list(last)} is flat. Give it an extent along each axis.")
+        raise ValueError(f"its box from {first.tolist()} to {last.tolist()} is flat. Give it an extent on each axis.")
 
     def place(position: np.ndarray) -> np.ndarray:
         x, y, z = (float(value) for value in position)
@@ -148,8 +148,10 @@ def box_at(given: FileBox, frame: Frame, image: CaseImage) -> Box:
     middle = place(centre)
     sides = [tuple((place(centre + reach * axis) - middle).tolist()) for reach, axis in zip(half, axes, strict=True)]
     box = Box(centre=tuple(middle.tolist()), half_sides=(sides[0], sides[1], sides[2]))
+    if not Region.of_box(box, image.shape).inside.any() and lies_in(image, Click(position=box.centre)):
+        box = box.with_a_voxel()  # It lies between the middles of two slices.
     if not Region.of_box(box, image.shape).inside.any():
-        raise ValueError(f"its box from {list(first)} to {list(last)} ({frame}) {_OUTSIDE}")
+        raise ValueError(f"its box from {first.tolist()} to {last.tolist()} ({frame}) {_OUTSIDE}")
     return box
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import Bounds, Shape
 from sammoe_pipeline.inference.segment import Answer
 
@@ -29,11 +28,10 @@ class Box:
     centre: tuple[float, float, float]
     half_sides: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
-    def at(self, fractions: Sequence[float]) -> Click:
-        """Returns a positive click in the box; each fraction runs from 0 to 1 between two faces."""
-        along = (2 * np.array(fractions) - 1) @ np.array(self.half_sides)
-        x, y, z = np.array(self.centre) + along
-        return Click(position=(float(x), float(y), float(z)))
+    def with_a_voxel(self) -> Box:
+        """Returns the box, sides that are shorter than a voxel made as long, so that it holds the middle of one."""
+        sides = [tuple((np.array(s) * max(1.0, 0.5 / np.abs(s).max())).tolist()) for s in self.half_sides]
+        return Box(centre=self.centre, half_sides=(sides[0], sides[1], sides[2]))
 
     def holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tells which points (..., 3), in canonical voxels, lie in the box."""

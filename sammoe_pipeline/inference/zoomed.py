@@ -55,7 +55,7 @@ class Zoomed:
         needed = tuple(
             slice(int(first[0]), min(n, int(first[-1]) + 2)) for first, n in zip(lower, self.source.shape, strict=True)
         )
-        values = torch.from_numpy(np.ascontiguousarray(self.source[needed], dtype=np.float32)).nan_to_num()
+        values = torch.from_numpy(np.ascontiguousarray(self.source[needed], dtype=np.float32)).nan_to_num(0, 0, 0)
         for axis, (first, weight) in enumerate(zip(lower, weights, strict=True)):
             here = first - int(first[0])
             there = (here + 1).clamp_max(values.shape[axis] - 1)

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.errors import SammoeError
 from sammoe_pipeline.image_io import Volume
 from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.zoomed import Zoomed
 
 COARSE = Configuration(name="coarse", spacing_mm=2.0, patch_size=16)
 
@@ -55,7 +57,29 @@ def test_channel_that_the_image_lacks_is_named(image: CaseImage) -> None:
         image.in_configuration(COARSE.model_copy(update={"channel": 2}))
 
 
-def test_channels_of_different_shape_are_refused() -> None:
-    volumes = [Volume(data=np.zeros(shape, dtype=np.float32), affine=np.eye(4)) for shape in [(3, 4, 5), (3, 4, 6)]]
-    with pytest.raises(SammoeError, match="differ in shape"):
-        CaseImage(volumes)
+@pytest.mark.parametrize(
+    ("shape", "affine", "message"),
+    [
+        ((3, 4, 6), np.eye(4), "shape 3 x 4 x 6 instead of 3 x 4 x 5"),
+        ((3, 4, 5), np.diag([1.0, 1.0, 2.0, 1.0]), "spacing 1 x 1 x 2 mm"),
+        ((3, 4, 5), np.array([[1.0, 0, 0, 40], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "origin 40 mm away"),
+        ((3, 4, 5), np.array([[-1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "axes turned by 180"),
+    ],
+)
+def test_channels_on_different_grids_are_refused(
+    shape: tuple[int, int, int], affine: NDArray[np.float64], message: str
+) -> None:
+    first = Volume(data=np.zeros((3, 4, 5), dtype=np.float32), affine=np.eye(4))
+    with pytest.raises(SammoeError, match=f"Channel 1 .*{message}"):
+        CaseImage([first, Volume(data=np.zeros(shape, dtype=np.float32), affine=affine)])
+
+
+def test_infinite_voxels_count_as_0_coarse_and_fine() -> None:
+    data = np.ones((6, 6, 6), dtype=np.float32)
+    data[2, 2, 2], data[3, 3, 3] = np.inf, -np.inf
+    for spacing_mm in (1.0, 0.5):
+        seen = CaseImage([Volume(data=data, affine=np.eye(4))]).in_configuration(
+            Configuration(name="any", spacing_mm=spacing_mm, patch_size=16)
+        )
+        window = seen.window((0, 0, 0), 16, 0.0) if isinstance(seen, Zoomed) else seen
+        assert float(window.max()) == 1.0 and float(window.min()) == 0.0

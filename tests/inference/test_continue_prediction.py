@@ -100,6 +100,17 @@ def test_command_continues_with_what_is_missing(command: Command, tmp_path: Path
     assert [(case.case, case.error) for case in _record(tmp_path).cases] == [("a", None), ("b", None), ("c", None)]
 
 
+def test_folders_that_prediction_does_not_use_are_not_made(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("sammoe_home", "sammoe_raw", "sammoe_preprocessed", "sammoe_results", "nnUNet_raw"):
+        monkeypatch.delenv(variable, raising=False)
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    assert command() == 0
+    assert not (tmp_path / "home").exists()
+
+
 def test_without_the_flag_every_case_is_predicted_again(command: Command, tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.nii.gz", LEFT)
     assert command() == 0
@@ -205,6 +216,36 @@ def test_parts_are_continued_as_one(make_mixture: MakeMixture, bright_thing: Bri
     encoded = bright_thing.encoded
     whole = predict(make_mixture(), tmp_path, prompts=prompts, resume=True)
     assert [case.case for case in whole.cases] == ["a", "b"] and bright_thing.encoded == encoded
+
+
+def test_whole_prediction_takes_the_place_of_its_parts(make_mixture: MakeMixture, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_image(tmp_path / "in" / f"{name}.nii.gz", LEFT | RIGHT)
+    for part in (0, 1):
+        prompts = write_prompts(tmp_path, (None, IN_LEFT))
+        predict(make_mixture(), tmp_path, prompts=prompts, num_parts=2, part_id=part)
+    prompts = write_prompts(tmp_path, (None, IN_RIGHT))
+    predict(make_mixture(), tmp_path, prompts=prompts)
+    assert [path.name for path in sorted((tmp_path / "out").glob("predictions*"))] == ["predictions.json"]
+    predict(make_mixture(), tmp_path, prompts=prompts, resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_other_cases_of_the_folder_keep_their_record(make_mixture: MakeMixture, tmp_path: Path, resume: bool) -> None:
+    prompts = write_prompts(tmp_path, (None, IN_LEFT))
+    for name in ("b", "a"):
+        write_image(tmp_path / name / f"{name}.nii.gz", LEFT)
+        predict(make_mixture(), tmp_path, source=tmp_path / name, prompts=prompts, resume=resume)
+    assert [case.case for case in _record(tmp_path).cases] == ["b", "a"]
+
+
+def test_cases_made_in_another_way_are_not_mixed_in(make_mixture: MakeMixture, tmp_path: Path) -> None:
+    prompts = write_prompts(tmp_path, (None, IN_LEFT))
+    for name in ("a", "b"):
+        write_image(tmp_path / name / f"{name}.nii.gz", LEFT)
+    predict(make_mixture([member({"left": 1})]), tmp_path, source=tmp_path / "a", prompts=prompts)
+    with pytest.raises(UsageError, match=r"predictions\.json were made in another way"):
+        predict(make_mixture([member({"right": 7})]), tmp_path, source=tmp_path / "b", prompts=prompts)
 
 
 def test_part_of_another_prediction_is_refused(make_mixture: MakeMixture, tmp_path: Path) -> None:

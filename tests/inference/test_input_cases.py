@@ -30,8 +30,7 @@ def test_numbers_without_a_first_channel_belong_to_the_name(tmp_path: Path) -> N
     names = [f"case_{number:04d}" for number in (7, 12)]
     for name in names:
         (tmp_path / f"{name}.nii.gz").touch()
-    (tmp_path / "a_0000.nii.gz").touch()
-    assert [case.name for case in find_cases(tmp_path)] == ["a", *names]
+    assert [case.name for case in find_cases(tmp_path)] == names
     assert [case.name for case in find_cases(tmp_path / "case_0007.nii.gz")] == ["case_0007"]
 
 

@@ -12,6 +12,7 @@ from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.inference.routing import expert_key
+from sammoe_pipeline.inference.wanted import PromptSource
 from tests.inference.conftest import (
     DATASET,
     IN_LEFT,
@@ -245,3 +246,23 @@ def test_label_maps_do_not_go_where_the_images_are(make_mixture: MakeMixture, tm
         with pytest.raises(UsageError, match="folder of the images"):
             predict(make_mixture(), tmp_path, source=source, target=tmp_path / "in", prompts=prompts)
     assert image.read_bytes() == content
+
+
+def test_label_maps_do_not_go_where_the_masks_are_that_prompt(make_mixture: MakeMixture, tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    mask = write_image(tmp_path / "masks" / "a.nii.gz", LEFT)
+    before = mask.read_bytes()
+    prompts = PromptSource("mask", tmp_path / "masks")
+    with pytest.raises(UsageError, match="folder of the masks that prompt"):
+        predict(make_mixture([member({"left": 1})]), tmp_path, target=tmp_path / "masks", prompts=prompts)
+    assert mask.read_bytes() == before
+
+
+def test_description_that_no_prediction_has_written_stays(make_mixture: MakeMixture, tmp_path: Path) -> None:
+    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
+    theirs = tmp_path / "out" / "dataset.json"
+    theirs.parent.mkdir()
+    theirs.write_text("{}")
+    with pytest.raises(UsageError, match="that no prediction has written"):
+        predict(make_mixture(), tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT)))
+    assert theirs.read_text() == "{}"

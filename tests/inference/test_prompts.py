@@ -298,3 +298,16 @@ def test_slicers_box_that_is_inside_out_is_refused(tmp_path: Path) -> None:
     roi = {"type": "ROI", "center": [5, 6, 6], "size": [4, 4, 4], "insideOut": True}
     with pytest.raises(ArtefactError, match="inside out"):
         read_prompts(_write(tmp_path, {"markups": [roi]}, "case.mrk.json"), _image(AFFINES["RAS"]))
+
+
+def test_box_between_the_middles_of_two_slices_takes_the_nearest(tmp_path: Path) -> None:
+    image = CaseImage([Volume(data=np.zeros((20, 20, 1), dtype=np.float32), affine=np.diag([1.0, 1.0, 5.0, 1.0]))])
+    content = {"frame": "RAS", "targets": [{"box": {"corners": [[3, 4, 0.5], [9, 12, 2.4]]}}]}
+    (target,) = read_prompts(_write(tmp_path, content), image)
+    assert target.prompt.region is not None and target.prompt.region.inside.sum() == 7 * 9
+
+
+def test_box_beside_the_image_is_named_in_plain_numbers(tmp_path: Path) -> None:
+    content = {"frame": "RAS", "targets": [{"box": {"corners": [[500, 1, 1], [503, 3, 4]]}}]}
+    with pytest.raises(ArtefactError, match=r"its box from \[500\.0, 1\.0, 1\.0\] to \[503\.0, 3\.0, 4\.0\]"):
+        read_prompts(_write(tmp_path, content), _image(AFFINES["RAS"]))
