@@ -232,7 +232,7 @@ def test_class_of_several_values_is_one_structure_and_a_class_within_keeps_its_v
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes batches one after another here, and few views to validate on."""
-    monkeypatch.setattr(module, "prefetch", lambda batches, iterations: (batches[i] for i in iterations))
+    monkeypatch.setattr(module, "prefetch", lambda batches, iterations, **_: (batches[i] for i in iterations))
     monkeypatch.setattr(module, "_VALIDATION_VIEWS", 2)
 
 
