@@ -6,12 +6,14 @@ deepest one, by distance to the border. A correcting click does the same in the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sammoe_pipeline.label_boxes import box_around
 
 RELATIVE_DEPTH = 0.5
 """A click lies at least this share of the greatest depth away from the border."""
@@ -31,6 +33,11 @@ class Click:
     position: tuple[float, float, float]
     positive: bool = True
 
+    def moved_by(self, voxels: Iterable[float]) -> Click:
+        """Returns the click in voxels that are counted from elsewhere."""
+        x, y, z = (at + step for at, step in zip(self.position, voxels, strict=True))
+        return replace(self, position=(x, y, z))
+
 
 def deep_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Returns the voxels (N, 3) of a mask that are at least half as deep as the deepest one; none for an empty mask.
@@ -38,13 +45,10 @@ def deep_voxels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     Args:
         mask: (x, y, z). The border of the array does not count as the border of the structure.
     """
-    from scipy.ndimage import find_objects
-
-    boxes = find_objects(mask.astype(np.uint8))
-    if not boxes:
-        return np.zeros((0, 3), dtype=np.int64)
     # One voxel of surroundings where there is one, so that the border of the structure is seen, but not the array's.
-    box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in boxes[0])
+    box = box_around(mask, margin=1)
+    if box is None:
+        return np.zeros((0, 3), dtype=np.int64)
     corner = np.array([side.start for side in box])
     return np.asarray(deep_among(squared_depths(mask[box]), mask[box]) + corner)
 
@@ -97,12 +101,16 @@ def next_click(
         A positive click in what was missed or a negative one in what was wrongly included, whichever region is larger;
         None where there is no error.
     """
-    missed, excess = target & ~prediction, prediction & ~target
+    wrong = target != prediction
     if valid is not None:
-        missed, excess = missed & valid, excess & valid
-    if missed.sum() >= excess.sum():
-        return _draw(missed, True, rng)
-    return _draw(excess, False, rng)
+        wrong &= valid
+    box = box_around(wrong, margin=1)
+    if box is None:
+        return None
+    missed, excess = wrong[box] & target[box], wrong[box] & prediction[box]
+    misses_more = missed.sum() >= excess.sum()
+    click = _draw(missed if misses_more else excess, bool(misses_more), rng)
+    return None if click is None else click.moved_by(side.start for side in box)
 
 
 def component_clicks(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[Click]:
@@ -110,7 +118,7 @@ def component_clicks(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[
     import cc3d
 
     labelled = cc3d.connected_components(mask, connectivity=26)
-    sizes = np.bincount(labelled.ravel())
+    sizes = np.bincount(labelled.ravel(), minlength=1)
     sizes[0] = 0
     largest = [int(label) for label in np.argsort(sizes)[::-1][:MOST_COMPONENTS] if sizes[label] > 0]
     clicks = [first_click(labelled == label, rng) for label in largest]
@@ -122,6 +130,8 @@ def component_at(mask: NDArray[np.bool_], click: Click) -> NDArray[np.bool_]:
     import cc3d
 
     x, y, z = (round(value) for value in click.position)
+    if not all(0 <= at < side for at, side in zip((x, y, z), mask.shape, strict=True)):
+        return np.zeros_like(mask)
     components = cc3d.connected_components(mask, connectivity=26)
     return np.asarray((components == components[x, y, z]) & mask[x, y, z])
 

@@ -6,11 +6,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from sammoe_pipeline.geometry import Shape
 
 Box = tuple[slice, slice, slice]
+
+
+def box_around(mask: NDArray[np.bool_], *, margin: int = 0) -> Box | None:
+    """Returns the smallest box that holds a mask (x, y, z), widened by `margin` voxels within it; None where empty."""
+    sides = []
+    for axis in range(3):
+        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        if not len(filled):
+            return None
+        sides.append(slice(max(0, int(filled[0]) - margin), int(filled[-1]) + 1 + margin))
+    return sides[0], sides[1], sides[2]
 
 
 @dataclass(frozen=True)

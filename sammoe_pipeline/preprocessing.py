@@ -9,6 +9,7 @@ import hashlib
 import logging
 import math
 import os
+import shutil
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 _CHUNK, _BLOCK = 64, 32
 _LOCATIONS = 64
 _BYTES_A_CHANNEL, _BYTES_A_FILE_VOXEL, _BYTES_A_MADE_VOXEL = 4, 16, 12
+_STORED_BYTES_A_VOXEL = 3
+"""Image and labels, compressed; images with empty surroundings take a tenth."""
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -135,6 +138,7 @@ def prepare_dataset(
     logger.info(
         "%s: %d of %d cases are prepared", raw.name, len(raw.training_cases) - len(jobs), len(raw.training_cases)
     )
+    _warn_of_space(jobs, target.root)
     description = f"Preprocessing {raw.name}"
     workers = fitting_workers(workers, max(map(_bytes_of, jobs), default=0), description=description)
     found = run_jobs(_attempt, jobs, workers=workers, description=description)
@@ -142,15 +146,39 @@ def prepare_dataset(
         raise DatasetFaultsError(description, sorted(failures))
 
 
-def _bytes_of(job: Preparation) -> int:
-    """Returns what preparing a case takes, measured on a large CT: copies of its files, and of its largest arrays."""
+def _warn_of_space(jobs: Sequence[Preparation], root: Path) -> None:
+    """Says so where the arrays may not fit on the disk, of which finer spacings than the scans' take the most."""
+    needed = _STORED_BYTES_A_VOXEL * sum(sum(_made_voxels(job)) for job in jobs)
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        names = ", ".join(dict.fromkeys(one.name for job in jobs for one in job.configurations))
+        logger.warning(
+            "%s has %.1f GB free; the arrays of %d cases at %s may take up to %.1f. Make room, use another "
+            "--preprocessed, or leave fine spacings out of the plan.",
+            existing,
+            free / 1e9,
+            len(jobs),
+            names,
+            needed / 1e9,
+        )
+
+
+def _made_voxels(job: Preparation) -> list[int]:
+    """Returns the voxels of a case in each configuration; none where its header cannot be read."""
     try:
         header = read_header(job.case.images[0])
     except UnreadableFileError:
-        return 0  # The work itself says so.
-    file_voxels = math.prod(header.shape)
-    finest_mm = min(one.spacing_mm for one in job.configurations)
-    made_voxels = math.prod(resampled_shape(header.shape, header.spacing_mm, finest_mm))
+        return []  # The work itself says so.
+    return [math.prod(resampled_shape(header.shape, header.spacing_mm, one.spacing_mm)) for one in job.configurations]
+
+
+def _bytes_of(job: Preparation) -> int:
+    """Returns what preparing a case takes, measured on a large CT: copies of its files, and of its largest arrays."""
+    made_voxels = max(_made_voxels(job), default=0)
+    if not made_voxels:
+        return 0
+    file_voxels = math.prod(read_header(job.case.images[0]).shape)
     channels = len({one.channel for one in job.configurations})
     return file_voxels * (_BYTES_A_CHANNEL * channels + _BYTES_A_FILE_VOXEL) + made_voxels * _BYTES_A_MADE_VOXEL
 

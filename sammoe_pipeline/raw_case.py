@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from sammoe_pipeline.clicks import Click, component_at, component_clicks, first_
 from sammoe_pipeline.errors import ArtefactError
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.label_boxes import Box, LabelBoxes
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import RawDataset
 
@@ -56,7 +58,7 @@ class RawLabelledCase:
         x, y, z = (float(side) for side in np.linalg.norm(self.image.affine[:3, :3], axis=0))
         return x, y, z
 
-    @property
+    @cached_property
     def valid(self) -> NDArray[np.bool_]:
         """False where the truth is unknown."""
         ignore = self.planned.description.ignore
@@ -64,20 +66,42 @@ class RawLabelledCase:
 
     def truth(self, class_name: str) -> NDArray[np.bool_]:
         """Returns the mask of a class."""
-        return np.isin(self.labels, self.planned.description.labels[class_name])
+        return self._on_grid(class_name, self._within(class_name))
 
     def clicks(self, class_name: str, rng: np.random.Generator) -> list[Click]:
         """Draws the first click on each target of a class: one, or one a component where the plan says so.
 
         Of a class whose targets are components, at most the five largest are clicked on.
         """
-        mask = self.truth(class_name)
+        mask = self._within(class_name)
         if self.planned.plan.classes[class_name].target == "class":
             click = first_click(mask, rng)
-            return [] if click is None else [click]
-        return component_clicks(mask, rng)
+            drawn = [] if click is None else [click]
+        else:
+            drawn = component_clicks(mask, rng)
+        return [click.moved_by(side.start for side in self._box(class_name)) for click in drawn]
 
     def target(self, class_name: str, click: Click) -> NDArray[np.bool_]:
         """Returns what a click on a class means: the class, or the component that it lies in."""
-        mask = self.truth(class_name)
-        return mask if self.planned.plan.classes[class_name].target == "class" else component_at(mask, click)
+        mask = self._within(class_name)
+        if self.planned.plan.classes[class_name].target == "component":
+            mask = component_at(mask, click.moved_by(-side.start for side in self._box(class_name)))
+        return self._on_grid(class_name, mask)
+
+    @cached_property
+    def _boxes(self) -> LabelBoxes:
+        return LabelBoxes.of(self.labels)
+
+    def _box(self, class_name: str) -> Box:
+        """Returns the box of a class with a voxel of what is around it, so that its border is seen; empty if absent."""
+        found = self._boxes.around(self.planned.description.labels[class_name], margin=1)
+        return found if found is not None else (slice(0, 0),) * 3
+
+    def _within(self, class_name: str) -> NDArray[np.bool_]:
+        """Returns the mask of a class in its box."""
+        return np.isin(self.labels[self._box(class_name)], self.planned.description.labels[class_name])
+
+    def _on_grid(self, class_name: str, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        whole = np.zeros(self.labels.shape, dtype=np.bool_)
+        whole[self._box(class_name)] = mask
+        return whole

@@ -16,6 +16,7 @@ from sammoe_pipeline.inference.locate import Sighting, probability_maps, sight
 from sammoe_pipeline.model import SamMed3D
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.planned_dataset import PlannedDataset
+from sammoe_pipeline.threads import side_by_side
 from sammoe_pipeline.training.views import PreparedCase, whole_image
 
 logger = logging.getLogger(__name__)
@@ -47,17 +48,28 @@ def calibrate(
         By class, the peak from which it counts as present; and, by class that a calibration case has, the share of
         these in which the locator's click falls into it.
     """
+    from tqdm import tqdm
+
     peaks: dict[str, list[tuple[float, bool]]] = {name: [] for name in classes}
     hits: dict[str, list[bool]] = {name: [] for name in classes}
-    for name in planned.fold(fold).calibration:
+
+    def look_through(name: str) -> list[tuple[str, float, bool, bool]]:
         case = PreparedCase.of(planned.paths, configuration.name, name)
         encoded = EncodedImage(whole_image(case), model=model, normalisation=foundation.card.normalisation)
         maps = probability_maps(encoded, [locator])
+        found = []
         for index, class_name in enumerate(classes):
             seen = sight(maps[index], cell=model.patch_size // model.mask_size, components=False)
             hit = _hits(seen, case, planned.description.labels[class_name])
-            peaks[class_name].append((seen.peak, hit))
-            if case.properties.class_voxels[class_name]:
+            found.append((class_name, seen.peak, hit, case.properties.class_voxels[class_name] > 0))
+        return found
+
+    cases = planned.fold(fold).calibration
+    bar = tqdm(side_by_side(look_through, cases), desc="Calibrating locator", total=len(cases), unit="case")
+    for found in bar:
+        for class_name, peak, hit, is_there in found:
+            peaks[class_name].append((peak, hit))
+            if is_there:
                 hits[class_name].append(hit)
     unseen = [name for name, found in hits.items() if not found]
     if unseen:

@@ -169,16 +169,18 @@ class TaskViews:
         """
         views = []
         to_centre = np.float64((self._size - 1) / 2 - self._size // 2)
-        for class_name in self._classes:
-            for number, case in enumerate(self.cases_of[class_name]):
-                rng = np.random.default_rng([*self._seed, number])
-                for _ in range(per_target):
-                    centre = self._place(case, class_name, rng) + to_centre
-                    view = self._view(case, class_name, Placement(centre, np.eye(3)), rng, augmented=False)
-                    if view is not None:
-                        views.append(view)
-        keep = np.random.default_rng(self._seed).permutation(len(views))[:limit]
-        return [views[index] for index in sorted(keep)]
+        targets = [(name, number) for name in self._classes for number in range(len(self.cases_of[name]))]
+        # Chosen before they are cut: all views of many classes would not fit into memory.
+        chosen = set(np.random.default_rng(self._seed).permutation(per_target * len(targets))[:limit].tolist())
+        for index, (class_name, number) in enumerate(targets):
+            case, rng = self.cases_of[class_name][number], np.random.default_rng([*self._seed, number])
+            wanted = [per_target * index + repeat in chosen for repeat in range(per_target)]
+            for is_wanted in wanted if any(wanted) else ():
+                centre = self._place(case, class_name, rng) + to_centre
+                view = self._view(case, class_name, Placement(centre, np.eye(3)), rng, augmented=False)
+                if view is not None and is_wanted:
+                    views.append(view)
+        return views
 
     def _place(self, case: PreparedCase, class_name: str, rng: np.random.Generator) -> NDArray[np.int64]:
         return place_inside(case, class_name, self._planned.description.labels[class_name], rng)

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -193,3 +195,14 @@ def test_broken_properties_are_made_again(raw: RawDataset, target: PreprocessedD
     path.write_text(json.dumps({"case": "case_0"}))
     prepare_dataset(raw, target, [COARSE], workers=1)
     assert CaseProperties.load(path).case == "case_0"
+
+
+def test_disk_that_may_be_too_small_is_named_before_the_work(
+    raw: RawDataset, target: PreprocessedDataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    prepare_dataset(raw, target, [FINE], workers=1)
+    assert "has 0.0 GB free; the arrays of" in caplog.text
+    caplog.clear()
+    prepare_dataset(raw, target, [FINE], workers=1)
+    assert "GB free" not in caplog.text  # There is nothing left to make.

@@ -268,7 +268,7 @@ class _Killed(BaseException):
 
 
 def _stopping_at(last: int) -> Callable[[Any, Sequence[int]], Iterator[Any]]:
-    def batches_until(batches: Any, iterations: Sequence[int]) -> Iterator[Any]:
+    def batches_until(batches: Any, iterations: Sequence[int], **_: int) -> Iterator[Any]:
         for iteration in iterations:
             if iteration == last:
                 raise _Killed
