@@ -43,7 +43,7 @@ class EarlierPredictions:
                     continue
                 raise ArtefactError(
                     f"{error}\nIt cannot be told how the label maps beside it were made. Give another folder with -o, "
-                    f"or remove that file."
+                    f"or empty this one."
                 ) from error
         return cls(folder=folder, records=records)
 
@@ -110,9 +110,10 @@ class EarlierPredictions:
                     found[case.case] += case.files
         return found
 
-    def labels(self) -> dict[str, int]:
-        """Returns the values that were given out, by name."""
-        return {name: value for record in self.records.values() for name, value in record.labels.items()}
+    def labels(self, *, replaced: Path | None = None) -> dict[str, int]:
+        """Returns the values above 0 that were given out, by name, but for a record that will be written anew."""
+        records = [record for path, record in self.records.items() if path != replaced]
+        return {name: value for record in records for name, value in record.labels.items() if value}
 
     def _is_finished(self, case: PredictedCase) -> bool:
         return case.error is None and bool(case.files) and all((self.folder / name).is_file() for name in case.files)

@@ -64,16 +64,19 @@ def predict_folder(
         num_parts: among how many processes the cases are shared out.
         part_id: which of the parts this is, from 0 on.
 
+    Returns:
+        What became of these cases; the record in `target` may name more.
+
     Raises:
-        UsageError: nothing to predict, neither prompts nor a locator, `target` is where the images are or holds label
-            maps that were made in another way, or there is no such part.
+        UsageError: nothing to predict, neither prompts nor a locator, `target` is where the images are, holds files
+            that no prediction has written or label maps that were made in another way, or there is no such part.
         ArtefactError: a record in `target` is broken.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     everything = find_cases(source)
-    _require_own_folder(target, source, prompts)
+    _require_own_folder(target, source, prompts, everything)
     cases = part_of(everything, num_parts=num_parts, part_id=part_id)
     classes = output_classes(mixture, dataset)
     located = [c for c in classes if mixture.locators.get(c.dataset)]
@@ -93,14 +96,13 @@ def predict_folder(
     earlier = EarlierPredictions.read(target, replaced=None if resume else record)
     # What the record says of other cases stays true, so that it is replaced as a whole only where there are none.
     kept = earlier.others(record, names)
-    earlier.require_same(settings, replaced=None if resume or kept else record)
-    labels = {c.label: c.value for c in classes}
+    replaced = None if resume or kept else record
+    earlier.require_same(settings, replaced=replaced)
+    labels = earlier.labels(replaced=replaced) or {c.label: c.value for c in classes}
     results: dict[str, PredictedCase] = {}
     if resume:
         results = earlier.finished({name: prompts.sha256(name) for name in names})
         logger.info("%d of %d cases are finished already", len(results), len(cases))
-    if resume or kept:
-        labels = {name: value for name, value in earlier.labels().items() if value} or labels
     _name_free_targets(labels, prompts, everything, classes)
     request = Request(mixture, target, tuple(classes), labels, prompts, save_probabilities, one_file_per_class)
 
@@ -112,10 +114,10 @@ def predict_folder(
             settings=settings,
             labels={"background": 0, **labels},
             not_attempted=tuple(c.label for c in classes if c not in located) if prompts.kind == "locator" else (),
-            cases=(*kept, *(results[name] for name in names if name in results)),
+            cases=tuple(results[name] for name in names if name in results),
             provenance=provenance(seed=0, device=device, threads=torch.get_num_threads()),
         )
-        predictions.save(record)
+        predictions.model_copy(update={"cases": (*kept, *predictions.cases)}).save(record)
         return predictions
 
     predictions = save()
@@ -156,7 +158,7 @@ def _settings(
     )
 
 
-def _require_own_folder(target: Path, source: Path, prompts: PromptSource) -> None:
+def _require_own_folder(target: Path, source: Path, prompts: PromptSource, cases: Sequence[InputCase]) -> None:
     """Refuses to write where files lie that no prediction has written."""
     theirs = {
         "the folder of the images": source.parent if source.is_file() else source,
@@ -165,10 +167,12 @@ def _require_own_folder(target: Path, source: Path, prompts: PromptSource) -> No
     for what, folder in theirs.items():
         if folder is not None and target.resolve() == folder.resolve():
             raise UsageError(f"-o {target}: it is {what}, whose files would be overwritten. Give another one.")
-    if (target / DATASET_JSON).exists() and not all_predictions_json(target):
+    ours = (DATASET_JSON, *(f"{case.name}{case.ending}" for case in cases))
+    found = next((name for name in ours if (target / name).exists()), None)
+    if found is not None and not all_predictions_json(target):
         raise UsageError(
-            f"-o {target}: it has a {DATASET_JSON} that no prediction has written, and that would be overwritten. Give "
-            f"another folder."
+            f"-o {target}: {found} would be overwritten, and no record there says that a prediction has written it. "
+            f"Give another folder, or empty this one."
         )
 
 

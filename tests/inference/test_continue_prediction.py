@@ -235,7 +235,8 @@ def test_other_cases_of_the_folder_keep_their_record(make_mixture: MakeMixture, 
     prompts = write_prompts(tmp_path, (None, IN_LEFT))
     for name in ("b", "a"):
         write_image(tmp_path / name / f"{name}.nii.gz", LEFT)
-        predict(make_mixture(), tmp_path, source=tmp_path / name, prompts=prompts, resume=resume)
+        done = predict(make_mixture(), tmp_path, source=tmp_path / name, prompts=prompts, resume=resume)
+        assert [case.case for case in done.cases] == [name]
     assert [case.case for case in _record(tmp_path).cases] == ["b", "a"]
 
 
@@ -271,6 +272,16 @@ def test_targets_that_stand_for_themselves_have_one_value_in_all_parts(
         assert labels == {"background": 0, "liver": 1, "spleen": 2}
     np.testing.assert_array_equal(read_labels(tmp_path, "b.nii.gz"), 1 * LEFT + 2 * RIGHT)
     assert json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"] == labels
+
+
+def test_value_that_a_part_has_given_out_is_kept_when_prompts_change(make_mixture: MakeMixture, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_image(tmp_path / "in" / f"{name}.nii.gz", LEFT | RIGHT)
+    prompts = write_prompts(tmp_path, ("liver", IN_LEFT))
+    predict(make_mixture(), tmp_path, prompts=prompts, num_parts=2, part_id=0)
+    prompts = write_prompts(tmp_path, ("spleen", IN_RIGHT), ("liver", IN_LEFT))
+    labels = predict(make_mixture(), tmp_path, prompts=prompts, num_parts=2, part_id=1).labels
+    assert labels == {"background": 0, "liver": 1, "spleen": 2}
 
 
 @pytest.mark.parametrize(

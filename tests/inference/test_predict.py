@@ -258,11 +258,12 @@ def test_label_maps_do_not_go_where_the_masks_are_that_prompt(make_mixture: Make
     assert mask.read_bytes() == before
 
 
-def test_description_that_no_prediction_has_written_stays(make_mixture: MakeMixture, tmp_path: Path) -> None:
-    write_image(tmp_path / "in" / "a.nii.gz", LEFT)
-    theirs = tmp_path / "out" / "dataset.json"
+@pytest.mark.parametrize("name", ["dataset.json", "a.nii.gz"])
+def test_files_that_no_prediction_has_written_stay(make_mixture: MakeMixture, tmp_path: Path, name: str) -> None:
+    write_image(tmp_path / "in" / "a_0000.nii.gz", LEFT)
+    theirs = tmp_path / "out" / name
     theirs.parent.mkdir()
     theirs.write_text("{}")
-    with pytest.raises(UsageError, match="that no prediction has written"):
+    with pytest.raises(UsageError, match=rf"{name} would be overwritten, and no record"):
         predict(make_mixture(), tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT)))
-    assert theirs.read_text() == "{}"
+    assert [path.name for path in theirs.parent.iterdir()] == [name] and theirs.read_text() == "{}"
