@@ -148,8 +148,8 @@ def box_at(given: FileBox, frame: Frame, image: CaseImage) -> Box:
     middle = place(centre)
     sides = [tuple((place(centre + reach * axis) - middle).tolist()) for reach, axis in zip(half, axes, strict=True)]
     box = Box(centre=tuple(middle.tolist()), half_sides=(sides[0], sides[1], sides[2]))
-    if not Region.of_box(box, image.shape).inside.any() and lies_in(image, Click(position=box.centre)):
-        box = box.with_a_voxel()  # It lies between the middles of two slices.
+    if not Region.of_box(box, image.shape).inside.any():
+        box = box.within(image.shape)  # It may lie between the middles of two slices.
     if not Region.of_box(box, image.shape).inside.any():
         raise ValueError(f"its box from {first.tolist()} to {last.tolist()} ({frame}) {_OUTSIDE}")
     return box

@@ -28,10 +28,17 @@ class Box:
     centre: tuple[float, float, float]
     half_sides: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
-    def with_a_voxel(self) -> Box:
-        """Returns the box, sides that are shorter than a voxel made as long, so that it holds the middle of one."""
-        sides = [tuple((np.array(s) * max(1.0, 0.5 / np.abs(s).max())).tolist()) for s in self.half_sides]
-        return Box(centre=self.centre, half_sides=(sides[0], sides[1], sides[2]))
+    def within(self, grid: Shape) -> Box:
+        """Returns the part of the box in a grid, a voxel thick at least: so it holds a middle where they overlap."""
+        sides = np.array(self.half_sides)
+        inverse, half = np.linalg.inv(sides), np.array(grid) / 2
+        # Where the grid begins and ends along the sides, in half sides from the centre.
+        middle, reach = (half - 0.5 - np.array(self.centre)) @ inverse, half @ np.abs(inverse)
+        low, high = np.clip([middle - reach, middle + reach], -1, 1)
+        x, y, z = (np.array(self.centre) + (low + high) / 2 @ sides).tolist()
+        lengths = np.maximum((high - low) / 2, 0.5 / np.abs(sides).max(axis=1))
+        first, second, third = (tuple(side) for side in (lengths[:, None] * sides).tolist())
+        return Box(centre=(x, y, z), half_sides=(first, second, third))
 
     def holds(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tells which points (..., 3), in canonical voxels, lie in the box."""

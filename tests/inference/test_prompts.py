@@ -300,14 +300,29 @@ def test_slicers_box_that_is_inside_out_is_refused(tmp_path: Path) -> None:
         read_prompts(_write(tmp_path, {"markups": [roi]}, "case.mrk.json"), _image(AFFINES["RAS"]))
 
 
-def test_box_between_the_middles_of_two_slices_takes_the_nearest(tmp_path: Path) -> None:
-    image = CaseImage([Volume(data=np.zeros((20, 20, 1), dtype=np.float32), affine=np.diag([1.0, 1.0, 5.0, 1.0]))])
-    content = {"frame": "RAS", "targets": [{"box": {"corners": [[3, 4, 0.5], [9, 12, 2.4]]}}]}
+@pytest.mark.parametrize(
+    ("corners", "taken"),
+    [
+        ([[3, 4, 0.5], [9, 12, 2.4]], (slice(3, 10), slice(4, 13), 0)),
+        ([[-12, 4, 2.6], [3, 12, 4.9]], (slice(0, 4), slice(4, 13), 1)),
+        ([[3, 4, 7.4], [9, 12, 20]], (slice(3, 10), slice(4, 13), 1)),
+    ],
+    ids=["within", "middle beside the image", "within half a voxel at the end"],
+)
+def test_box_between_the_middles_of_two_slices_takes_the_nearest(
+    tmp_path: Path, corners: list[list[float]], taken: tuple[slice, slice, int]
+) -> None:
+    image = CaseImage([Volume(data=np.zeros((20, 20, 2), dtype=np.float32), affine=np.diag([1.0, 1.0, 5.0, 1.0]))])
+    content = {"frame": "RAS", "targets": [{"box": {"corners": corners}}]}
     (target,) = read_prompts(_write(tmp_path, content), image)
-    assert target.prompt.region is not None and target.prompt.region.inside.sum() == 7 * 9
+    expected = np.zeros(image.shape, dtype=np.bool_)
+    expected[taken] = True
+    np.testing.assert_array_equal(_inside(target, image), expected)
 
 
-def test_box_beside_the_image_is_named_in_plain_numbers(tmp_path: Path) -> None:
-    content = {"frame": "RAS", "targets": [{"box": {"corners": [[500, 1, 1], [503, 3, 4]]}}]}
-    with pytest.raises(ArtefactError, match=r"its box from \[500\.0, 1\.0, 1\.0\] to \[503\.0, 3\.0, 4\.0\]"):
-        read_prompts(_write(tmp_path, content), _image(AFFINES["RAS"]))
+@pytest.mark.parametrize("z", [7.6, 500.0])
+def test_box_beside_the_image_is_named_in_plain_numbers(tmp_path: Path, z: float) -> None:
+    image = CaseImage([Volume(data=np.zeros((20, 20, 2), dtype=np.float32), affine=np.diag([1.0, 1.0, 5.0, 1.0]))])
+    content = {"frame": "RAS", "targets": [{"box": {"corners": [[3, 4, z], [9, 12, z + 3]]}}]}
+    with pytest.raises(ArtefactError, match=rf"its box from \[3\.0, 4\.0, {z}\] to \[9\.0, 12\.0, {z + 3}\]"):
+        read_prompts(_write(tmp_path, content), image)
