@@ -17,7 +17,7 @@ class Zoomed:
     """An image on a finer grid over the same box; its values are those of `geometry.resample_image`.
 
     Args:
-        source: (x, y, z), of any number type; NaN counts as 0.
+        source: (x, y, z), of any number type; NaN and infinite values count as 0.
         shape: of the finer grid.
     """
 
