@@ -21,7 +21,7 @@ def box_around(mask: NDArray[np.bool_], *, margin: int = 0) -> Box | None:
         filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
         if not len(filled):
             return None
-        sides.append(slice(max(0, int(filled[0]) - margin), int(filled[-1]) + 1 + margin))
+        sides.append(slice(max(0, int(filled[0]) - margin), min(mask.shape[axis], int(filled[-1]) + 1 + margin)))
     return sides[0], sides[1], sides[2]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammoe_pipeline.evaluation.wording import percent
+from sammoe_pipeline.label_boxes import box_around
 from sammoe_pipeline.page.canvas import plain
 from sammoe_pipeline.page.style import GENERAL_LINE, INK, MIXTURE_LINE, MUTED, TRUTH_LINE
 
@@ -216,10 +217,7 @@ def _box_around(
     masks: NDArray[np.bool_], centre: NDArray[np.int64], spacing: NDArray[np.float64]
 ) -> tuple[slice, slice, slice]:
     """Returns a cube, in mm, around all masks; it ends where the image does."""
-    from scipy.ndimage import find_objects
-
-    boxes = find_objects(masks.view(np.uint8))
-    found = boxes[0] if boxes else tuple(slice(int(c), int(c) + 1) for c in centre)
+    found = box_around(masks) or tuple(slice(int(c), int(c) + 1) for c in centre)
     first, last = (np.array([getattr(side, end) for side in found]) for end in ("start", "stop"))
     side_mm = max(((last - first) * spacing).max() * (1 + 2 * _MARGIN), _LEAST_VOXELS * spacing.max())
     reach = np.ceil(side_mm / 2 / spacing).astype(np.int64)

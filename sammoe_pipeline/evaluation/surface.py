@@ -19,6 +19,7 @@ from pydantic import Field
 
 from sammoe_pipeline.artefacts import Record
 from sammoe_pipeline.evaluation.metrics import dice
+from sammoe_pipeline.label_boxes import box_around
 
 Metric = Literal["dice", "iou", "surface_dice", "hd95_mm", "volume_error_ml"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -95,14 +96,12 @@ def score_masks(
         >>> score_masks(mask, mask, spacing_mm=(1, 1, 5), tolerance_mm=1, diagonal_mm=9).prediction_ml
         0.04
     """
-    from scipy.ndimage import find_objects
-
     if valid is not None:
         prediction, reference = prediction & valid, reference & valid
-    boxes = find_objects((prediction | reference).view(np.uint8))
-    if not boxes:
+    box = box_around(prediction | reference)
+    if box is None:
         return BOTH_EMPTY
-    prediction, reference = prediction[boxes[0]], reference[boxes[0]]
+    prediction, reference = prediction[box], reference[box]
     overlap = dice(prediction, reference)
     assert overlap is not None
     voxel_ml = math.prod(spacing_mm) / _MM3_PER_ML

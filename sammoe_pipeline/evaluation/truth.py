@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sammoe_pipeline.evaluation.surface import MaskScores, diagonal, score_masks
 from sammoe_pipeline.inference.recent import Recent
 from sammoe_pipeline.inference.segment import Answer
+from sammoe_pipeline.label_boxes import box_around
 from sammoe_pipeline.raw_case import RawLabelledCase
 
 _KEPT_SCORES = 16
@@ -40,11 +41,8 @@ class Truth:
     @classmethod
     def of(cls, labelled: RawLabelledCase, class_name: str, tolerance_mm: float) -> Truth:
         """Finds a class in a case."""
-        from scipy.ndimage import find_objects
-
         mask = labelled.truth(class_name)
-        boxes = find_objects(mask.view(np.uint8))
-        return cls(labelled, class_name, tolerance_mm, mask, boxes[0] if boxes else None)
+        return cls(labelled, class_name, tolerance_mm, mask, box_around(mask))
 
     def score(self, answers: Sequence[Answer]) -> MaskScores:
         """Scores the union of answers; the same ones, such as a mixture gives where it passes on, are scored once."""

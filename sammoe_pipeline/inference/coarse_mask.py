@@ -13,6 +13,7 @@ from sammoe_pipeline.clicks import Click, component_clicks, first_click
 from sammoe_pipeline.image_io import Volume, read_volume
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.region import Region
+from sammoe_pipeline.label_boxes import box_around
 
 NEAR = 1.0
 """How far an answer may reach beyond a coarse mask, as a share of the mask's greatest depth."""
@@ -75,10 +76,9 @@ class CoarseMask:
         return Region(inside=inside > 0, start=(int(first[0]), int(first[1]), int(first[2])))
 
     def _depth_mm(self, mask: NDArray[np.bool_]) -> float:
-        from scipy.ndimage import distance_transform_edt, find_objects
+        from scipy.ndimage import distance_transform_edt
 
-        (box,) = find_objects(mask.astype(np.uint8)) or [(slice(0, 0),) * 3]
-        part = np.pad(mask[box], 1)
+        part = np.pad(mask[box_around(mask) or (slice(0, 0),) * 3], 1)
         return float(distance_transform_edt(part, sampling=self.volume.spacing_mm).max())
 
     def _in_image(self, click: Click) -> Click:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sammoe_pipeline.geometry import Bounds, Shape
 from sammoe_pipeline.inference.segment import Answer
+from sammoe_pipeline.label_boxes import box_around
 
 _ROUNDING = 1e-6
 """Of a box's half side: a voxel whose middle lies on a face is inside."""
@@ -76,15 +77,15 @@ class Region:
     @classmethod
     def around(cls, mask: NDArray[np.bool_], margin_voxels: Sequence[float]) -> Region:
         """Returns the voxels of a grid that are at most a margin away from a mask (x, y, z) along the axes."""
-        from scipy.ndimage import distance_transform_edt, find_objects
+        from scipy.ndimage import distance_transform_edt
 
-        boxes = find_objects(mask.astype(np.uint8))
-        if not boxes:
+        box = box_around(mask)
+        if box is None:
             return cls(inside=np.zeros((0, 0, 0), dtype=np.bool_), start=(0, 0, 0))
         wide = [int(np.ceil(margin)) for margin in margin_voxels]
         part = tuple(
             slice(max(0, side.start - more), min(n, side.stop + more))
-            for side, more, n in zip(boxes[0], wide, mask.shape, strict=True)
+            for side, more, n in zip(box, wide, mask.shape, strict=True)
         )
         sampling = [1 / max(margin, _ROUNDING) for margin in margin_voxels]
         near = distance_transform_edt(~mask[part], sampling=sampling) <= 1
