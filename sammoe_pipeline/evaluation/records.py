@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from sammoe_pipeline.artefacts import Record
-from sammoe_pipeline.atomic import write_text
+from sammoe_pipeline.atomic import atomic_path
 from sammoe_pipeline.evaluation.surface import MaskScores, Metric
 
 Method = Literal["general_native", "general", "expert", "mixture", "oracle_by_task", "oracle_by_prompt"]
@@ -128,24 +127,24 @@ def case_means(cases: Iterable[CaseRecord], metric: Metric = "dice") -> dict[Cla
 
 def write_cases(path: Path, cases: Sequence[CaseRecord]) -> None:
     """Writes `cases.csv` atomically: a line a record, an empty cell for None."""
-    _write(path, _columns(CaseRecord), [_flat(record) for record in cases])
+    _write(path, _columns(CaseRecord), map(_flat, cases))
 
 
 def write_routing(path: Path, routing: Sequence[RoutingRecord]) -> None:
     """Writes `routing.csv` atomically: a line a record, a column an expert with the gate's confidence in it."""
     experts = sorted({key for record in routing for key in record.confidences})
     columns = [name for name in RoutingRecord.model_fields if name != "confidences"]
-    rows = [
+    rows = (
         record.model_dump(exclude={"confidences"})
         | {f"{_CONFIDENCE}{key}": value for key, value in record.confidences.items()}
         for record in routing
-    ]
+    )
     _write(path, [*columns, *(f"{_CONFIDENCE}{key}" for key in experts)], rows)
 
 
 def write_experts(path: Path, experts: Sequence[ExpertRecord]) -> None:
     """Writes `experts.csv` atomically: a line an answer of an expert alone, an empty cell for None."""
-    _write(path, _columns(ExpertRecord), [_flat(record) for record in experts])
+    _write(path, _columns(ExpertRecord), map(_flat, experts))
 
 
 def _columns(model: type[Record]) -> list[str]:
@@ -158,8 +157,8 @@ def _flat(record: CaseRecord | ExpertRecord) -> dict[str, object]:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(path, text.getvalue())
+    # Line by line: with many classes, seeds and experts there are millions.
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
