@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from sammoe_pipeline.commands.command import (
     next_command,
     positive_int,
     run_command,
+    same_flags,
 )
 from sammoe_pipeline.errors import DatasetNotFoundError, UsageError, did_you_mean
 from sammoe_pipeline.paths import dataset_folder_name, find_dataset, find_folders, safe_name
@@ -77,8 +77,7 @@ def _run(words: list[str]) -> None:
     act = _convert if arguments.format in FORMATS else _make_phantoms
     written = act(arguments, raw)
     if written:
-        flag = f" --raw {shlex.quote(arguments.raw)}" if arguments.raw else ""
-        next_command(f"sammoe_plan_and_preprocess -d {arguments.d}{flag}")
+        next_command(f"sammoe_plan_and_preprocess -d {arguments.d}{same_flags(arguments, only=('raw',))}")
 
 
 def _convert(arguments: argparse.Namespace, raw: Path) -> bool:
