@@ -52,7 +52,7 @@ class PlannedDataset:
         Raises:
             DatasetNotFoundError: nothing of that ID was preprocessed.
             ArtefactError: it was not planned for this foundation, or for other weights of the same name, or the plan
-                was edited into a contradiction.
+                was edited into a contradiction, or the splits name cases that there are not.
         """
         name = find_dataset(folders.preprocessed, dataset)
         paths = PreprocessedDataset(root=folders.preprocessed, dataset=name, foundation=foundation.card.name)
@@ -71,7 +71,14 @@ class PlannedDataset:
         description = read_dataset_json(paths.dataset_json)
         if faults := contradictions_in(plan, description.labels):
             raise ArtefactError("\n".join([f"{paths.plan} cannot be used:", *(f"  - {fault}" for fault in faults)]))
-        return cls(paths=paths, plan=plan, splits=Splits.load(paths.splits), description=description)
+        planned = cls(paths=paths, plan=plan, splits=Splits.load(paths.splits), description=description)
+        parts = (part for fold in planned.splits.folds for part in (fold.train, fold.calibration, fold.val))
+        if strange := sorted({case for part in parts for case in part} - planned.cases.keys()):
+            raise ArtefactError(
+                f"{paths.splits} names {', '.join(strange)}, which the dataset does not have. Mend it, and run "
+                f"sammoe_plan_and_preprocess -d {name[7:10]}, which checks it."
+            )
+        return planned
 
     @property
     def name(self) -> str:

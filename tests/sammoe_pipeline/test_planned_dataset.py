@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sammoe_pipeline.artefacts import Splits
 from sammoe_pipeline.errors import ArtefactError, DatasetNotFoundError, UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.planned_dataset import PlannedDataset
@@ -51,6 +52,16 @@ def test_plan_that_was_edited_into_a_contradiction_is_refused(workspace: Workspa
     path = PlannedDataset.load(folders, 7, workspace.foundation).paths.plan
     workspace.planned.plan.model_copy(update={"locator_configuration": "natve"}).save(path)
     with pytest.raises(ArtefactError, match="no configuration 'natve'"):
+        PlannedDataset.load(folders, 7, workspace.foundation)
+
+
+def test_splits_that_name_a_case_that_there_is_not_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+    shutil.copytree(workspace.folders.preprocessed, tmp_path / "preprocessed")
+    folders = dataclasses.replace(workspace.folders, preprocessed=tmp_path / "preprocessed")
+    path = PlannedDataset.load(folders, 7, workspace.foundation).paths.splits
+    (first, *others) = workspace.planned.splits.folds
+    Splits(folds=(first.model_copy(update={"train": ("case_9",)}), *others)).save(path)
+    with pytest.raises(ArtefactError, match="names case_9, which the dataset does not have"):
         PlannedDataset.load(folders, 7, workspace.foundation)
 
 
