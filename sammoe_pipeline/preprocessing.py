@@ -138,17 +138,36 @@ def prepare_dataset(
     logger.info(
         "%s: %d of %d cases are prepared", raw.name, len(raw.training_cases) - len(jobs), len(raw.training_cases)
     )
-    _warn_of_space(jobs, target.root)
+    sizes = [_Voxels.of(job) for job in jobs]
+    _warn_of_space(jobs, sizes, target.root)
     description = f"Preprocessing {raw.name}"
-    workers = fitting_workers(workers, max(map(_bytes_of, jobs), default=0), description=description)
+    most = max((_bytes_of(job, size) for job, size in zip(jobs, sizes, strict=True)), default=0)
+    workers = fitting_workers(workers, most, description=description)
     found = run_jobs(_attempt, jobs, workers=workers, description=description)
     if failures := [failure for of_case in found for failure in of_case]:
         raise DatasetFaultsError(description, sorted(failures))
 
 
-def _warn_of_space(jobs: Sequence[Preparation], root: Path) -> None:
+@dataclass(frozen=True)
+class _Voxels:
+    """How many voxels a channel of a case has, in its file and in each of its configurations."""
+
+    in_file: int
+    made: tuple[int, ...]
+
+    @classmethod
+    def of(cls, job: Preparation) -> _Voxels:
+        try:
+            header = read_header(job.case.images[0])
+        except UnreadableFileError:
+            return cls(0, (0,))  # The work itself says so.
+        shapes = (resampled_shape(header.shape, header.spacing_mm, one.spacing_mm) for one in job.configurations)
+        return cls(math.prod(header.shape), tuple(map(math.prod, shapes)))
+
+
+def _warn_of_space(jobs: Sequence[Preparation], sizes: Sequence[_Voxels], root: Path) -> None:
     """Says so where the arrays may not fit on the disk, of which finer spacings than the scans' take the most."""
-    needed = _STORED_BYTES_A_VOXEL * sum(sum(_made_voxels(job)) for job in jobs)
+    needed = _STORED_BYTES_A_VOXEL * sum(sum(size.made) for size in sizes)
     existing = next(path for path in (root, *root.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -164,23 +183,11 @@ def _warn_of_space(jobs: Sequence[Preparation], root: Path) -> None:
         )
 
 
-def _made_voxels(job: Preparation) -> list[int]:
-    """Returns the voxels of a case in each configuration; none where its header cannot be read."""
-    try:
-        header = read_header(job.case.images[0])
-    except UnreadableFileError:
-        return []  # The work itself says so.
-    return [math.prod(resampled_shape(header.shape, header.spacing_mm, one.spacing_mm)) for one in job.configurations]
-
-
-def _bytes_of(job: Preparation) -> int:
+def _bytes_of(job: Preparation, size: _Voxels) -> int:
     """Returns what preparing a case takes, measured on a large CT: copies of its files, and of its largest arrays."""
-    made_voxels = max(_made_voxels(job), default=0)
-    if not made_voxels:
-        return 0
-    file_voxels = math.prod(read_header(job.case.images[0]).shape)
     channels = len({one.channel for one in job.configurations})
-    return file_voxels * (_BYTES_A_CHANNEL * channels + _BYTES_A_FILE_VOXEL) + made_voxels * _BYTES_A_MADE_VOXEL
+    of_file = size.in_file * (_BYTES_A_CHANNEL * channels + _BYTES_A_FILE_VOXEL)
+    return of_file + max(size.made) * _BYTES_A_MADE_VOXEL
 
 
 def _attempt(job: Preparation) -> list[str]:

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from sammoe_pipeline.evaluation.surface import MaskScores, diagonal, score_masks
 from sammoe_pipeline.inference.recent import Recent
 from sammoe_pipeline.inference.segment import Answer
-from sammoe_pipeline.label_boxes import box_around
+from sammoe_pipeline.label_boxes import Box, box_around
 from sammoe_pipeline.raw_case import RawLabelledCase
 
 _KEPT_SCORES = 16
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
