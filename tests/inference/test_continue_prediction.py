@@ -15,7 +15,7 @@ from sammoe_pipeline.commands.predict import main as sammoe_predict
 from sammoe_pipeline.encoder_options import EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError
 from sammoe_pipeline.foundations import Foundation
-from sammoe_pipeline.inference.predictions import Predictions
+from sammoe_pipeline.inference.predictions import PredictedCase, Predictions
 from tests.inference.conftest import (
     IN_LEFT,
     IN_RIGHT,
@@ -284,6 +284,23 @@ def test_value_that_a_part_has_given_out_is_kept_when_prompts_change(make_mixtur
     assert labels == {"background": 0, "liver": 1, "spleen": 2}
 
 
+def _predict_on_card(
+    make_mixture: MakeMixture,
+    bright_thing: BrightThing,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    move: Callable[[str], None],
+) -> PredictedCase:
+    """Predicts the one image of a folder as if on a card, with other ways to encode and to move to a device."""
+    mixture = make_mixture()
+    monkeypatch.setattr(bright_thing, "encode", encode)
+    monkeypatch.setattr(mixture, "to", lambda device: move(str(device)))
+    monkeypatch.setattr(type(mixture), "device", torch.device("cuda"))
+    (case,) = predict(mixture, folder, prompts=write_prompts(folder, (None, IN_LEFT))).cases
+    return case
+
+
 @pytest.mark.parametrize(
     ("shortages", "device", "moves"), [(1, "cuda", []), (2, "cpu", ["cpu", "cuda"])], ids=["smaller", "processor"]
 )
@@ -306,11 +323,8 @@ def test_case_for_which_the_memory_of_the_card_does_not_do_is_repeated(
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
         return encode(image)
 
-    monkeypatch.setattr(bright_thing, "encode", runs_out_at_first)
-    mixture, moved = make_mixture(), list[str]()
-    monkeypatch.setattr(mixture, "to", lambda device: moved.append(str(device)))
-    monkeypatch.setattr(type(mixture), "device", torch.device("cuda"))
-    (case,) = predict(mixture, tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT))).cases
+    moved = list[str]()
+    case = _predict_on_card(make_mixture, bright_thing, tmp_path, monkeypatch, runs_out_at_first, moved.append)
     assert (case.error, case.device, moved) == (None, device, moves)
     assert [warning.partition(" (")[0] for warning in case.warnings] == [
         "the card's memory ran out",
@@ -335,16 +349,12 @@ def test_card_that_is_full_when_it_is_returned_to_costs_no_answer(
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
         return encode(image)
 
-    def move(device: torch.device | str) -> None:
-        moved.append(str(device))
-        if str(device) == "cuda":
+    def move(device: str) -> None:
+        moved.append(device)
+        if device == "cuda":
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
-    monkeypatch.setattr(bright_thing, "encode", runs_out_on_the_card)
-    mixture = make_mixture()
-    monkeypatch.setattr(mixture, "to", move)
-    monkeypatch.setattr(type(mixture), "device", torch.device("cuda"))
-    (case,) = predict(mixture, tmp_path, prompts=write_prompts(tmp_path, (None, IN_LEFT))).cases
+    case = _predict_on_card(make_mixture, bright_thing, tmp_path, monkeypatch, runs_out_on_the_card, move)
     assert (case.error, moved) == (None, ["cpu", "cuda", "cpu"])
     assert "later cases are segmented on the processor" in caplog.text
 
