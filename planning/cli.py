@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--expert_threshold",
         type=_dice,
         metavar="X",
-        help="mean Dice from which the general expert, or a finished one, serves a class (default: 0.8)",
+        help="mean Dice from which the general expert, in native, or a finished one serves a class (default: 0.8)",
     )
     grouping = parser.add_mutually_exclusive_group()
     grouping.add_argument(
