@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +11,6 @@ from sammoe_pipeline.geometry import Orientation, spacing_of
 from sammoe_pipeline.image_io import Header, read_header, read_volume
 from sammoe_pipeline.label_boxes import Box, LabelBoxes
 from sammoe_pipeline.raw_dataset import RawCase
-
-SPECK_SHARE = 0.01
-"""A component with less than this share of its mask is taken for a slip of the pen."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +45,3 @@ class CaseLabels:
     def mask(self, values: tuple[int, ...], box: Box) -> NDArray[np.bool_]:
         """Returns where within a box (x, y, z) the class lies."""
         return np.asarray(np.isin(self.labels[box], values))
-
-
-def component_masks(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
-    """Finds the connected components (26 neighbours) of a mask (x, y, z).
-
-    Returns:
-        Their numbers by voxel, 0 outside, and the numbers from the largest component to the smallest, specks left out.
-    """
-    import cc3d
-
-    components = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
-    sizes = np.bincount(components.ravel())[1:]
-    # Stable, so that equal sizes keep one order everywhere.
-    ordered = np.argsort(-sizes, kind="stable")
-    return components, [int(index) + 1 for index in ordered if sizes[index] >= SPECK_SHARE * sizes.sum()]

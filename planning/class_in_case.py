@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planning.case_labels import CaseLabels, component_masks
+from planning.case_labels import CaseLabels
+from sammoe_pipeline.clicks import component_masks
 from sammoe_pipeline.label_boxes import Box
 
 _MOST_VOXELS = 1 << 24

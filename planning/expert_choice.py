@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planning.case_labels import CaseLabels, component_masks
+from planning.case_labels import CaseLabels
 from sammoe_pipeline.artefacts import CandidateEvidence, Configuration
-from sammoe_pipeline.clicks import Click, first_click
+from sammoe_pipeline.clicks import MOST_COMPONENTS, Click, component_masks, first_click
 from sammoe_pipeline.foundations import NATIVE, Foundation
 from sammoe_pipeline.image_io import read_volume
 from sammoe_pipeline.label_boxes import Box
@@ -38,8 +38,6 @@ CLEAR_OF_CHANCE = 2
 """A difference of so many of its standard errors, over the same cases, is more than chance."""
 EQUAL_CEILINGS = 0.02
 """Ceilings that differ by less count as equal."""
-MOST_COMPONENTS = 5
-"""Components that are clicked on in a case, the largest ones."""
 _DIGITS = 4
 
 TargetKind = Literal["class", "component"]

@@ -19,6 +19,8 @@ RELATIVE_DEPTH = 0.5
 """A click lies at least this share of the greatest depth away from the border."""
 MOST_COMPONENTS = 5
 """Of a class whose targets are components, so many are clicked on, the largest ones."""
+SPECK_SHARE = 0.01
+"""A component with less than this share of its class in a case is taken for a slip of the pen: nobody clicks there."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +116,25 @@ def next_click(
 
 
 def component_clicks(mask: NDArray[np.bool_], rng: np.random.Generator) -> list[Click]:
-    """Draws the first click on each connected component (26 neighbours) of a mask, on at most the five largest."""
+    """Draws the first click on each component of a mask, on at most the five largest, and on no speck."""
+    labelled, numbers = component_masks(mask)
+    clicks = [first_click(labelled == number, rng) for number in numbers[:MOST_COMPONENTS]]
+    return [click for click in clicks if click is not None]
+
+
+def component_masks(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
+    """Finds the connected components (26 neighbours) of a mask (x, y, z).
+
+    Returns:
+        Their numbers by voxel, 0 outside, and the numbers from the largest component to the smallest, specks left out.
+    """
     import cc3d
 
-    labelled = cc3d.connected_components(mask, connectivity=26)
-    sizes = np.bincount(labelled.ravel(), minlength=1)
-    sizes[0] = 0
-    largest = [int(label) for label in np.argsort(sizes)[::-1][:MOST_COMPONENTS] if sizes[label] > 0]
-    clicks = [first_click(labelled == label, rng) for label in largest]
-    return [click for click in clicks if click is not None]
+    components = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
+    sizes = np.bincount(components.ravel())[1:]
+    # Stable, so that equal sizes keep one order everywhere.
+    ordered = np.argsort(-sizes, kind="stable")
+    return components, [int(index) + 1 for index in ordered if sizes[index] >= SPECK_SHARE * sizes.sum()]
 
 
 def component_at(mask: NDArray[np.bool_], click: Click) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -105,7 +105,7 @@ class CaseRun:
         return self.mixture.encode(self.labelled.image)
 
     def _ways(self, class_name: str, routings: dict[Click, Routing]) -> list[_Way]:
-        """Returns the methods that apply to a class; `routings` collects what the gate decides on each first click."""
+        """Returns the methods that apply to a class; `routings` keeps the gate's last decision by first click."""
         planned, mixture, case = self.labelled.planned, self.mixture, self._case
         native, configuration = self.foundation.native, planned.configuration_of(class_name)
         own = mixture.expert_of(planned.name, class_name)
@@ -114,10 +114,8 @@ class CaseRun:
             return lambda clicks: case.answer(clicks, chosen)
 
         def mixed(clicks: Sequence[Click]) -> Answer:
-            first = clicks[0]
-            if first not in routings:
-                routings[first] = mixture.route(case, [first])
-            return mixture.answer(case, clicks, routings[first], general_configuration=native)
+            routing = routings[clicks[0]] = mixture.route(case, clicks)
+            return mixture.answer(case, clicks, routing, general_configuration=native)
 
         def used() -> str:
             decisions = routings.values()
@@ -152,6 +150,8 @@ class CaseRun:
                 seconds += time.monotonic() - began
                 if count in wanted:
                     self._record(truth, way, answers, "click", count, seed, seconds)
+                    if way.method == "mixture":
+                        self._record_routing(truth.class_name, routings.values(), count, seed)
                     if seed == 0 and truth.class_name in self.pictured:
                         masks.setdefault(way.method, self._union(answers))
                 if count < most:
@@ -161,8 +161,6 @@ class CaseRun:
                             of_one.append(click)
         if masks:
             self._take_picture(truth, masks)
-        for decision in routings.values():
-            self._record_routing(truth.class_name, decision, seed)
 
     def _judge_automatic(self, truth: Truth) -> None:
         """Prompts every method with the locator's clicks, on classes that the case lacks as well."""
@@ -255,20 +253,22 @@ class CaseRun:
         seen = {entry.partition(":")[0].strip() for entry in self.foundation.card.trained_on}
         return self.labelled.planned.name in seen
 
-    def _record_routing(self, class_name: str, decision: Routing, seed: int) -> None:
+    def _record_routing(self, class_name: str, decisions: Iterable[Routing], clicks: int, seed: int) -> None:
         labelled = self.labelled
-        self.routing.append(
+        self.routing += [
             RoutingRecord(
                 dataset=labelled.planned.name,
                 case=labelled.name,
                 fold=self.fold,
                 class_name=class_name,
                 task=labelled.planned.plan.classes[class_name].task,
+                clicks=clicks,
                 seed=seed,
                 chosen=decision.label,
                 confidences={key: min(1.0, max(0.0, value)) for key, value in decision.confidences.items()},
             )
-        )
+            for decision in decisions
+        ]
 
     def _take_picture(self, truth: Truth, masks: Mapping[Method, NDArray[np.bool_]]) -> None:
         labelled = self.labelled

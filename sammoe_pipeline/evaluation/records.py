@@ -64,6 +64,8 @@ class RoutingRecord(Record):
     fold: int
     class_name: Name
     task: Name | None
+    clicks: int
+    """How many it decided by."""
     seed: int
     chosen: Name
     """Key of the expert that answered, or "general"."""

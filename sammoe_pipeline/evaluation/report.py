@@ -165,20 +165,27 @@ in its own configuration{asked_in(summary)}.</p>
 def _routing(summary: EvaluationSummary, routing: Sequence[RoutingRecord]) -> str:
     if not routing or not summary.experts:
         return ""
-    matrix = figure_block(
-        figures.routing_matrix(summary.routing, summary.experts),
-        "Share of prompts that each expert answered, by task",
-        "A row a task, a column who answered. Ideally tasks go to their own expert and all else to the general one.",
+    numbers = sorted({row.clicks for row in summary.routing})
+    words = {clicks: prompt_words("click", clicks) for clicks in (numbers[0], numbers[-1])}
+    matrices = "\n".join(
+        figure_block(
+            figures.routing_matrix([row for row in summary.routing if row.clicks == clicks], summary.experts),
+            f"Share of prompts that each expert answered, by task, {asked}",
+            f"{asked}: a row a task, a column who answered. Ideally tasks go to their own expert and all else to the "
+            f"general one.",
+        )
+        for clicks, asked in words.items()
     )
     histogram = figure_block(
-        figures.confidences(routing, summary.thresholds),
+        figures.confidences([record for record in routing if record.clicks == numbers[0]], summary.thresholds),
         "Histogram of the gate's confidence",
-        "Confidence in a class's own expert where it has one, and in the surest of all experts where it has none.",
+        f"{words[numbers[0]]}: confidence in a class's own expert where it has one, and in the surest of all experts "
+        f"where it has none.",
     )
     return f"""<h2>Who answered</h2>
-<p>For each prompt the gate gives every expert a confidence. Below the threshold of its dataset's experts
-({thresholds_in_words(summary.thresholds)}) the general expert answers alone, as if there were no mixture.</p>
-{matrix}
+<p>For each prompt the gate gives every expert a confidence, anew with each click. Below the threshold of its dataset's
+experts ({thresholds_in_words(summary.thresholds)}) the general expert answers alone, as if there were no mixture.</p>
+{matrices}
 {histogram}"""
 
 

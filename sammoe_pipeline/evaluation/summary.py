@@ -30,6 +30,8 @@ class RoutingRow(Record):
 
     dataset: str
     task: str | None
+    clicks: int = 1
+    """Of each prompt, by all of which the gate decided."""
     chosen: dict[str, int]
     """By expert key or "general"."""
 
@@ -178,12 +180,13 @@ def summarise(
 
 
 def _routing(routing: Sequence[RoutingRecord]) -> tuple[RoutingRow, ...]:
-    counts: dict[tuple[str, str | None], Counter[str]] = {}
+    counts: dict[tuple[int, bool, str, str], Counter[str]] = {}
     for record in routing:
-        counts.setdefault((record.dataset, record.task), Counter())[record.chosen] += 1
+        row = (record.clicks, record.task is None, record.dataset, record.task or "")
+        counts.setdefault(row, Counter())[record.chosen] += 1
     return tuple(
-        RoutingRow(dataset=dataset, task=task, chosen=dict(sorted(counts[dataset, task].items())))
-        for dataset, task in sorted(counts, key=lambda key: (key[1] is None, key[0], key[1] or ""))
+        RoutingRow(dataset=dataset, task=task or None, clicks=clicks, chosen=dict(sorted(chosen.items())))
+        for (clicks, _, dataset, task), chosen in sorted(counts.items())
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from sammoe_pipeline.artefacts import Configuration
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.geometry import Bounds
@@ -26,10 +28,15 @@ class EncodedCase:
         model: the foundation.
         normalisation: of windows.
         sparing: see `EncodedImage`.
+
+    Attributes:
+        image: the case.
+        descriptions: of clicks in configurations, as far as the gate has asked for them.
     """
 
     def __init__(self, image: CaseImage, *, model: SamMed3D, normalisation: str, sparing: bool = False) -> None:
         self.image = image
+        self.descriptions: dict[tuple[Click, tuple[float, int, int]], Tensor] = {}
         self._model = model
         self._normalisation = normalisation
         self._sparing = sparing

@@ -233,11 +233,11 @@ class Mixture:
     def route(
         self, case: EncodedCase, clicks: Sequence[Click], *, dataset: str | None = None, class_name: str | None = None
     ) -> Routing:
-        """Lets the gate decide who answers a prompt.
+        """Lets the gate decide who answers a prompt, by all of its clicks: one that corrects may bring another expert.
 
         Args:
             case: the image.
-            clicks: in canonical voxels.
+            clicks: in canonical voxels; their order is of no matter.
             dataset: restricts the candidates to the expert of `class_name` in this dataset, beside the general one.
             class_name: what the prompt is said to mean, if it is said.
         """
@@ -253,13 +253,14 @@ class Mixture:
     def _confidences(self, case: EncodedCase, clicks: Sequence[Click]) -> dict[str, float]:
         """Judges a prompt that may mean anything; configurations of datasets that it cannot be of are not looked at."""
         assert self.card is not None
+        positive = [click.positive for click in clicks]
         descriptions = self._described(case, clicks, [0])
         with torch.inference_mode():
-            shares = torch.stack([gate.shares(descriptions[:, 0])[0] for gate in self.gates]).mean(dim=0)
+            shares = torch.stack([gate.shares(descriptions[:, :, 0])[0] for gate in self.gates]).mean(dim=0)
             likely = [index for index, share in enumerate(shares.tolist()) if share >= LEAST_CONFIDENCE]
             told = [self.gates[0].datasets[index] for index in likely]
             descriptions = self._described(case, clicks, sorted({0}.union(*(one.everything for one in told))))
-            each = [gate.confidences(descriptions, likely)[0] for gate in self.gates]
+            each = [gate.confidences(descriptions, likely, positive)[0] for gate in self.gates]
         keys = [GENERAL, *(expert_key(expert.dataset, expert.task) for expert in self.experts)]
         return dict(zip(keys, torch.stack(each).mean(dim=0).tolist(), strict=True))
 
@@ -273,18 +274,22 @@ class Mixture:
         _, indices = gate_configurations(self.foundation, self.experts)
         member = [one.dataset for one in self.card.datasets].index(dataset)
         expert = [expert_key(one.dataset, one.task) for one in self.experts].index(key)
+        positive = [click.positive for click in clicks]
         descriptions = self._described(case, clicks, sorted({0, indices[expert]}))
         with torch.inference_mode():
-            each = [gate.confidence_of(descriptions, dataset=member, expert=expert) for gate in self.gates]
+            each = [
+                gate.confidence_of(descriptions, dataset=member, expert=expert, positive=positive)
+                for gate in self.gates
+            ]
         confidence = float(torch.stack(each).mean())
         return {GENERAL: 1 - confidence, key: confidence}
 
     def _described(self, case: EncodedCase, clicks: Sequence[Click], needed: Sequence[int]) -> Tensor:
-        """Returns (1, K, F), zeros in the configurations that are not needed."""
+        """Returns (1, N, K, F), zeros in the configurations that are not needed."""
         configurations, _ = gate_configurations(self.foundation, self.experts)
-        found = describe(case, [clicks], [configurations[index] for index in needed])
-        descriptions = found.new_zeros(1, len(configurations), found.shape[2])
-        descriptions[:, list(needed)] = found
+        found = describe(case, clicks, [configurations[index] for index in needed])
+        descriptions = found.new_zeros(1, len(clicks), len(configurations), found.shape[2])
+        descriptions[0, :, list(needed)] = found
         return descriptions
 
     def answer(

@@ -32,10 +32,10 @@ class OutputClass:
     value: int
 
     def route(self, mixture: Mixture, case: EncodedCase, prompt: Interaction) -> Routing:
-        """Lets the gate decide by the first click who answers: any expert, or only the one that serves the class."""
+        """Lets the gate decide by all clicks who answers: any expert, or only the one that serves the class."""
         if not self.dataset:
-            return mixture.route(case, prompt.clicks[:1])
-        return mixture.route(case, prompt.clicks[:1], dataset=self.dataset, class_name=self.name)
+            return mixture.route(case, prompt.clicks)
+        return mixture.route(case, prompt.clicks, dataset=self.dataset, class_name=self.name)
 
     def general_configuration(self, mixture: Mixture, case: EncodedCase, prompt: Interaction) -> Configuration:
         """Returns in which configuration the general expert answers: the plan's, or one for the size of the thing."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -81,73 +80,71 @@ def _told_apart(dataset: MixtureDataset, experts: Sequence[MixtureExpert], indic
     index_of = {expert_key(expert.dataset, expert.task): index for index, expert in enumerate(experts)}
     owners = tuple(index_of.get(dataset.experts.get(name, GENERAL)) for name in dataset.configurations)
     own = {indices[owner] for owner in owners if owner is not None}
-    return GateDataset(owners=owners, configurations=tuple(sorted(own - {0})))
+    in_parts = frozenset(i for i, name in enumerate(dataset.configurations) if dataset.targets[name] == "component")
+    return GateDataset(owners=owners, configurations=tuple(sorted(own - {0})), in_parts=in_parts)
 
 
 def describe(
     case: EncodedCase,
-    prompts: Sequence[Sequence[Click]],
+    clicks: Sequence[Click],
     configurations: Sequence[Configuration],
     *,
     for_answers: bool = True,
 ) -> Tensor:
-    """Describes prompts in some configurations, decoding several windows at a time.
+    """Describes clicks in some configurations, decoding several windows at a time.
 
     Args:
         case: the image.
-        prompts: the clicks of each, in canonical voxels; the window is centred on the first positive one, and every
-            positive one within it is read.
+        clicks: in canonical voxels, positive or negative: each by itself, in the window around it.
         configurations: K of them.
-        for_answers: embed windows one by one and keep them for whoever answers next. Several at a time are faster, and
-            differ in the last bit.
+        for_answers: embed windows one by one, keep them for whoever answers next, and the descriptions for the next
+            decision. Several at a time are faster, and differ in the last bit.
 
     Returns:
-        (B, K, F).
+        (N, K, F).
     """
-    shown = [_Shown.of(case, clicks, configuration) for clicks in prompts for configuration in configurations]
-    found: dict[int, Tensor] = {}
-    for together in _alike([(len(one.clicks), one.image.size) for one in shown]):
-        found |= dict(
-            zip(together, _features([shown[index] for index in together], for_answers=for_answers), strict=True)
-        )
-    rows = torch.stack([found[index] for index in range(len(shown))])
-    return rows.reshape(len(prompts), len(configurations), -1)
+    wanted = [(click, configuration) for click in clicks for configuration in configurations]
+    known = case.descriptions if for_answers else {}
+    missing = {
+        (click, one.shown): _Shown.of(case, click, one) for click, one in wanted if (click, one.shown) not in known
+    }
+    keys, shown = list(missing), list(missing.values())
+    for together in _alike([one.image.size for one in shown]):
+        found = _features([shown[index] for index in together], for_answers=for_answers)
+        known |= dict(zip([keys[index] for index in together], found, strict=True))
+    rows = torch.stack([known[click, one.shown] for click, one in wanted])
+    return rows.reshape(len(clicks), len(configurations), -1)
 
 
-def _alike(kinds: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Yields indices of prompts of one kind, a few at a time.
-
-    Args:
-        kinds: how many clicks each has, since padding is a token and would be heard, and the size of its window.
-    """
-    for kind in set(kinds):
-        members = [index for index, other in enumerate(kinds) if other == kind]
+def _alike(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Yields indices of windows of one size, a few at a time."""
+    for size in set(sizes):
+        members = [index for index, other in enumerate(sizes) if other == size]
         for first in range(0, len(members), _TOGETHER):
             yield members[first : first + _TOGETHER]
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """A prompt in one configuration: the window around it, and its clicks in voxels of that window."""
+    """A click in one configuration: the window around it, and its place in voxels of that window."""
 
     image: EncodedImage
     start: Shape
-    clicks: list[Click]
+    click: Click
 
     @classmethod
-    def of(cls, case: EncodedCase, clicks: Sequence[Click], configuration: Configuration) -> _Shown:
+    def of(cls, case: EncodedCase, click: Click, configuration: Configuration) -> _Shown:
         encoded = case.at(configuration)
-        local = [case.image.click_in_configuration(click, configuration) for click in clicks if click.positive]
-        start = encoded.window_around(local[0].position)
-        positions = [np.array(click.position) - np.array(start) for click in local]
-        inside = [p for p in positions if (p >= 0).all() and (p <= encoded.size - 1).all()]
-        return cls(encoded, start, [Click(position=(float(x), float(y), float(z))) for x, y, z in inside])
+        local = case.image.click_in_configuration(click, configuration)
+        start = encoded.window_around(local.position)
+        # What lies there is the question, whether or not it is wanted.
+        return cls(encoded, start, replace(local.moved_by(-at for at in start), positive=True))
 
 
 def _features(shown: Sequence[_Shown], *, for_answers: bool) -> Tensor:
-    """Returns (B, F)."""
+    """Returns (N, F)."""
     model = shown[0].image.model
-    points, labels = click_tensors([one.clicks for one in shown], next(model.parameters()).device)
+    points, labels = click_tensors([[one.click] for one in shown], next(model.parameters()).device)
     with torch.inference_mode():
         if for_answers:
             embedding = torch.cat([one.image.embedding(one.start) for one in shown])

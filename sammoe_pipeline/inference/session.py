@@ -63,7 +63,7 @@ class Session:
         self._case = mixture.encode(CaseImage(volumes))
         self._classes = {c.label: c for c in output_classes(mixture, dataset)}
         self._prompts: list[tuple[OutputClass, Click | Box]] = []
-        self._routings: dict[tuple[OutputClass, Click], Routing] = {}
+        self._routings: dict[tuple[OutputClass, tuple[Click, ...]], Routing] = {}
 
     def click(
         self,
@@ -188,7 +188,7 @@ class Session:
         return Interaction(positive_first(clicks), region) if any(click.positive for click in clicks) else None
 
     def _route(self, output: OutputClass, prompt: Interaction) -> Routing:
-        key = (output, prompt.clicks[0])
+        key = (output, tuple(prompt.clicks))
         if key not in self._routings:
             self._routings[key] = output.route(self._mixture, self._case, prompt)
         return self._routings[key]

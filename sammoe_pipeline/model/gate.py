@@ -12,6 +12,8 @@ from torch import Tensor, nn
 OFF_TASK_COMPONENTS = 8
 """Kinds of things that a dataset does not name. They are unlike each other: one mean would describe none of them."""
 
+MOST_AGAINST = 0.02
+"""What a negative click leaves at least of a class that it lies on: it may lie beside the thing by a hair."""
 
 MAX_DIRECTIONS = 96
 """Longer descriptions are reduced to their main directions, which are the same in all configurations."""
@@ -24,10 +26,13 @@ class GateDataset:
     Attributes:
         owners: for each class the index of the expert that is to answer it, or None for the general one.
         configurations: indices of the configurations of its experts, without 0, the native one.
+        in_parts: indices of classes of which a click means one component. A negative click on another one says nothing
+            against them.
     """
 
     owners: tuple[int | None, ...]
     configurations: tuple[int, ...]
+    in_parts: frozenset[int] = frozenset()
 
     @property
     def everything(self) -> tuple[int, ...]:
@@ -71,27 +76,27 @@ class Discriminant(nn.Module):
         self.register_buffer("bias", torch.full((components,), -torch.inf))
 
     def standardised(self, descriptions: Tensor) -> Tensor:
-        """Returns descriptions (B, D) relative to those it was fitted to."""
+        """Returns descriptions (..., D) relative to those it was fitted to."""
         return (descriptions - self.centre) / self.scale
 
     def forward(self, descriptions: Tensor) -> Tensor:
-        """Returns (B, C), the logarithm of each component's density, up to what they have in common.
+        """Returns (..., C), the logarithm of each component's density, up to what they have in common.
 
         Args:
-            descriptions: (B, D).
+            descriptions: (..., D).
         """
         return self.standardised(descriptions) @ self.weight.T + self.bias
 
 
 def mean_density(log_densities: Tensor) -> Tensor:
-    """Returns (B), the logarithm of the mean over components (B, C)."""
-    return log_densities.logsumexp(dim=1) - math.log(log_densities.shape[1])
+    """Returns (...), the logarithm of the mean over components (..., C)."""
+    return log_densities.logsumexp(dim=-1) - math.log(log_densities.shape[-1])
 
 
 class Gate(nn.Module):
     """Confidences of the general decoder and every expert for one (image, prompt).
 
-    A prompt is described by what the frozen embedding says where it points (see `prompt_features`), in native and in
+    A click is described by what the frozen embedding says where it points (see `prompt_features`), in native and in
     the configurations of the experts in question. Two questions are asked, each of linear discriminants over classes,
     with the kinds of things that a dataset does not name as components beside them:
 
@@ -99,6 +104,9 @@ class Gate(nn.Module):
       constant density stands for everything elsewhere.
     - Which of that dataset's classes? Its own configurations tell. A decoder's confidence is the sum over the classes
       that it is to answer.
+
+    Each click of a prompt is evidence of its own: all of them tell whose image it is, positive ones speak for the
+    classes that they lie on, and negative ones against these. So whoever is not understood at first clicks again.
 
     So a dataset joins without its prompts being described in the configurations of the others, and experts of one
     dataset that are far from it cost nothing. The paper's gate is a softmax network over general and experts, taught by
@@ -156,31 +164,35 @@ class Gate(nn.Module):
         """Returns (B, D), how probable each dataset is; what is missing to 1 is elsewhere.
 
         Args:
-            native: (B, F) descriptions.
+            native: (B, N, F) descriptions of the N clicks of each prompt.
         """
         seen = self.reduced(native)
         sizes = [dataset.num_components for dataset in self.datasets]
-        densities = [mean_density(part) for part in torch.split(self.whose(seen), sizes, dim=1)]
+        densities = [mean_density(part) for part in torch.split(self.whose(seen), sizes, dim=-1)]
         # What all log-densities lack, added to that of elsewhere instead.
-        elsewhere = self.reach + 0.5 * (self.whose.standardised(seen) @ self.root).square().sum(dim=1)
-        return torch.stack([elsewhere, *densities], dim=1).softmax(dim=1)[:, 1:]
+        elsewhere = self.reach + 0.5 * (self.whose.standardised(seen) @ self.root).square().sum(dim=-1)
+        each = torch.stack([elsewhere, *densities], dim=-1).log_softmax(dim=-1)
+        return each.sum(dim=1).softmax(dim=-1)[:, 1:]
 
-    def confidences(self, descriptions: Tensor, looked_into: Collection[int]) -> Tensor:
+    def confidences(
+        self, descriptions: Tensor, looked_into: Collection[int], positive: Sequence[bool] | None = None
+    ) -> Tensor:
         """Judges prompts that may mean anything.
 
         Args:
-            descriptions: (B, K, F), of each prompt in each of the mixture's K configurations, native first.
-                Configurations of datasets that are not looked into may hold anything.
+            descriptions: (B, N, K, F), of each click of each prompt in each of the mixture's K configurations, native
+                first. Configurations of datasets that are not looked into may hold anything.
             looked_into: indices of the datasets that are judged on all their configurations; others on native alone.
+            positive: of the N clicks, whether it lies on what is meant; all of them by default.
 
         Returns:
             (B, 1 + E), of the general decoder and of the experts in their order, each row summing to 1.
         """
-        shares = self.shares(descriptions[:, 0])
+        shares = self.shares(descriptions[:, :, 0])
         experts = descriptions.new_zeros(len(descriptions), len(self.expert_configurations))
         for index, dataset in enumerate(self.datasets):
             view = dataset.everything if index in looked_into else (0,)
-            classes = self._judged(index, view, descriptions).softmax(dim=1)
+            classes = self._judged(index, view, descriptions, positive).softmax(dim=1)
             # A dataset of which nothing was seen has no share.
             classes = torch.where(shares[:, index, None] > 0, shares[:, index, None] * classes, 0)
             for component, owner in enumerate(dataset.owners):
@@ -188,13 +200,16 @@ class Gate(nn.Module):
                     experts[:, owner] += classes[:, component]
         return torch.cat([1 - experts.sum(dim=1, keepdim=True), experts], dim=1).clamp(min=0)
 
-    def confidence_of(self, descriptions: Tensor, *, dataset: int, expert: int) -> Tensor:
+    def confidence_of(
+        self, descriptions: Tensor, *, dataset: int, expert: int, positive: Sequence[bool] | None = None
+    ) -> Tensor:
         """Judges prompts that are said to mean a class of an expert: it and the general one are the choice.
 
         Args:
-            descriptions: (B, K, F). Only native and the expert's own configuration are read.
+            descriptions: (B, N, K, F). Only native and the expert's own configuration are read.
             dataset: index of the dataset whose class it is.
             expert: index.
+            positive: as in `confidences`.
 
         Returns:
             (B), the expert's; the rest to 1 is the general one's.
@@ -202,12 +217,22 @@ class Gate(nn.Module):
         described = self.datasets[dataset]
         own_configuration = self.expert_configurations[expert]
         view = (0, own_configuration) if own_configuration else (0,)
-        logits = self._judged(dataset, view, descriptions)
+        logits = self._judged(dataset, view, descriptions, positive)
         own, general = (logits[:, described.components_of(of)].logsumexp(dim=1) for of in (expert, None))
         return torch.where(own > -torch.inf, own - general, -torch.inf).sigmoid()
 
-    def _judged(self, dataset: int, view: Sequence[int], descriptions: Tensor) -> Tensor:
-        return torch.as_tensor(self.discriminant(dataset, view)(self.reduced(descriptions[:, list(view)]).flatten(1)))
+    def _judged(
+        self, dataset: int, view: Sequence[int], descriptions: Tensor, positive: Sequence[bool] | None
+    ) -> Tensor:
+        """Returns (B, C), what all clicks of a prompt together say of a dataset's components, in logarithms."""
+        clicks = self.reduced(descriptions[:, :, list(view)]).flatten(2)
+        each = self.discriminant(dataset, view)(clicks).log_softmax(dim=-1)
+        speaks_for = torch.tensor(positive if positive is not None else [True] * each.shape[1], device=each.device)
+        described = self.datasets[dataset]
+        # Beside all classes is no one thing: a click on something unnamed says nothing against something else unnamed.
+        excludable = [i < len(described.owners) and i not in described.in_parts for i in range(each.shape[-1])]
+        against = (1 - each.exp()).clamp(min=MOST_AGAINST).log() * torch.tensor(excludable, device=each.device)
+        return torch.where(speaks_for[:, None], each, against).sum(dim=1)
 
 
 def _name(view: Sequence[int]) -> str:

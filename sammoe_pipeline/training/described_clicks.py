@@ -35,7 +35,7 @@ _MOST_TIMES = 12
 """That a class of one case is clicked on: more of the same patient tell little."""
 _OFF_TASK_CLICKS = 4
 """For each time that a class is clicked on in a case, or a quarter of the number of classes where that is more."""
-_DESIGN = 3
+_DESIGN = 4
 """Counts up when clicks are drawn or described another way, so that those of before are described again."""
 
 
@@ -114,7 +114,7 @@ def describe_clicks(
             classes, tensors = [prompt.class_name for prompt in prompts], dict(held[1]) if held else {}
             if prompts:
                 with autocast(device):
-                    found = describe(prompts[0].case, [[p.click] for p in prompts], missing, for_answers=False)
+                    found = describe(prompts[0].case, [p.click for p in prompts], missing, for_answers=False)
                 tensors |= {_key(one): found[:, index].float().cpu() for index, one in enumerate(missing)}
             _write(path, recipe, classes, tensors)
             held = classes, tensors

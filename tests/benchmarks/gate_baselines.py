@@ -180,7 +180,7 @@ class Bench:
         return rows
 
     def _row(self, prompt: GatePrompt, mixture: Mixture, fold: int, dataset: int, held_out: bool) -> Row:
-        description = describe(prompt.case, [[prompt.click]], self.configurations)[0]
+        description = describe(prompt.case, [prompt.click], self.configurations)[0]
         places = []
         for configuration in self.configurations:
             at = np.array(prompt.case.image.click_in_configuration(prompt.click, configuration).position)
@@ -199,7 +199,7 @@ class Bench:
             joined["mean of all probabilities"] = prompt.dice_of((chances > 0.5).numpy())
             averaged = prompt.case.answer(clicks, self.foundation.native, [mean_decoder(mixture)])
             joined["one decoder of mean weights"] = prompt.dice_of(averaged.mask())
-            gate = mixture.gates[0].confidences(description[None], range(len(self.members)))[0, 1:]
+            gate = mixture.gates[0].confidences(description[None, None], range(len(self.members)))[0, 1:]
             weight, best = gate.topk(min(2, len(gate)))
             weight = (weight / weight.sum()).tolist()
             pair = [full[1 + index] for index in best.tolist()]
@@ -254,10 +254,10 @@ def rules(bench: Bench, rows: Sequence[Row], taught: dict[int, list[DescribedCli
 
     def closed_form(fold: int, some: Sequence[Row]) -> Confidences:
         gate = fit_gate(bench.gate(), taught[fold], seed=0)
-        return numpy(gate.confidences(stacked(some), range(len(bench.members))))
+        return numpy(gate.confidences(stacked(some)[:, None], range(len(bench.members))))
 
     def closed_form_native(fold: int, some: Sequence[Row]) -> Confidences:
-        return numpy(fit_gate(bench.gate(), taught[fold], seed=0).confidences(stacked(some), []))
+        return numpy(fit_gate(bench.gate(), taught[fold], seed=0).confidences(stacked(some)[:, None], []))
 
     def told(
         some: Sequence[Row], fold: int, view: Sequence[int]
@@ -503,7 +503,9 @@ def unseen(bench: Bench, rows: Sequence[Row], taught: dict[int, list[DescribedCl
                     clicks = list(taught[fold])
                     clicks[index] = hidden(clicks[index], name, hits(bench, member, name) if how == "unnamed" else 0.0)
                     gate = fit_gate(bench.gate(), clicks, seed=0)
-                    judged = gate.confidences(torch.stack([row.description for row in some]), range(len(bench.members)))
+                    judged = gate.confidences(
+                        torch.stack([row.description for row in some])[:, None], range(len(bench.members))
+                    )
                     kept += [choice(values, bench.threshold) == 0 for values in numpy(judged)]
                 if kept:
                     share[member.name_of(name)] = percent(np.mean(kept))

@@ -81,7 +81,7 @@ def measured(number: int, bench: Bench, rows: list[Row]) -> dict[str, Any]:
     mixture.gates = [gate]
     seen = torch.stack([row.description for row in some])
     began = time.perf_counter()
-    judged = numpy(gate.confidences(seen, range(len(taught))))
+    judged = numpy(gate.confidences(seen[:, None], range(len(taught))))
     deciding = (time.perf_counter() - began) / len(some)
     whose = [choice(values, bench.threshold) for values in judged]
     pairs = list(zip(some, whose, strict=True))

@@ -72,6 +72,7 @@ def routed() -> MakeRouting:
             "fold": 0,
             "class_name": "nerve",
             "task": "nerve",
+            "clicks": 1,
             "seed": 0,
             "confidences": {"general": 1.0} if chosen == "general" else {"general": 0.3, chosen: 0.7},
         }

@@ -63,6 +63,14 @@ def test_routing_is_counted_by_task(
     ]
 
 
+def test_routing_is_counted_by_clicks(
+    cases: list[CaseRecord], routed: Callable[..., RoutingRecord], summarised: Summarise
+) -> None:
+    later = [routed("general"), routed("Dataset001_Head/nerve", clicks=3)]
+    rows = summarised(cases, later).routing
+    assert [(row.clicks, row.chosen) for row in rows] == [(1, {"general": 1}), (3, {"Dataset001_Head/nerve": 1})]
+
+
 def test_it_says_what_was_evaluated_and_what_for(cases: list[CaseRecord], summarised: Summarise) -> None:
     summary = summarised(cases)
     assert (summary.mixture, summary.foundation, summary.foundation_sha256) == ("default", "tiny", "f0" * 32)

@@ -68,12 +68,13 @@ class BrightThing(nn.Module):
         *,
         mask_decoder: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        clicks = [(tuple(at), label) for at, label in zip(points[0].tolist(), labels[0].tolist(), strict=True)]
-        self.prompts.append(clicks)
-        newest = next(at for at, label in reversed(clicks) if label == 1)
-        x, y, z = newest
-        mask = component_at((embedding[0, 0] > 0).numpy(), Click(position=(x, y, z)))
-        logits = torch.from_numpy(np.where(mask, 8.0, -8.0).astype(np.float32))[None, None]
+        masks = []
+        for window, at_each, label_each in zip(embedding[:, 0], points.tolist(), labels.tolist(), strict=True):
+            clicks = [(tuple(at), label) for at, label in zip(at_each, label_each, strict=True)]
+            self.prompts.append(clicks)
+            x, y, z = next(at for at, label in reversed(clicks) if label == 1)
+            masks.append(component_at((window > 0).numpy(), Click(position=(x, y, z))))
+        logits = torch.from_numpy(np.where(np.stack(masks), 8.0, -8.0).astype(np.float32))[:, None]
         return logits if mask_decoder is None else mask_decoder(logits)
 
     def upsample(self, logits: Tensor) -> Tensor:
@@ -114,10 +115,14 @@ class FixedGate:
     def shares(self, native: Tensor) -> Tensor:
         return torch.ones(len(native), 1)
 
-    def confidences(self, descriptions: Tensor, looked_into: Sequence[int]) -> Tensor:
+    def confidences(
+        self, descriptions: Tensor, looked_into: Sequence[int], positive: Sequence[bool] | None = None
+    ) -> Tensor:
         return (self._values / self._values.sum())[None]
 
-    def confidence_of(self, descriptions: Tensor, *, dataset: int, expert: int) -> Tensor:
+    def confidence_of(
+        self, descriptions: Tensor, *, dataset: int, expert: int, positive: Sequence[bool] | None = None
+    ) -> Tensor:
         return self._values[[1 + expert]] / (self._values[0] + self._values[1 + expert])
 
 

@@ -118,35 +118,42 @@ def test_equal_configurations_are_one_whatever_their_names(nano_foundation: Foun
 
 
 def test_prompt_is_described_in_one_configuration_as_among_several(case: EncodedCase) -> None:
-    both = describe(case, [[CLICK]], [NATIVE, FINE])
+    both = describe(case, [CLICK], [NATIVE, FINE])
     assert both.shape == (1, 2, num_prompt_features(24, 0))
-    torch.testing.assert_close(both[:, 1:], describe(case, [[CLICK]], [FINE]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(both[:, 1:], describe(case, [CLICK], [FINE]), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("for_answers", [True, False])
-def test_prompts_are_described_together_as_each_is_alone(for_answers: bool, case: EncodedCase) -> None:
-    prompts = [[CLICK], [Click(position=(2.0, 3.0, 4.0)), CLICK], [Click(position=(9.0, 3.0, 4.0))]]
-    together = describe(case, prompts, [NATIVE, FINE], for_answers=for_answers)
-    alone = [describe(case, [prompt], [NATIVE, FINE]) for prompt in prompts]
+def test_clicks_are_described_together_as_each_is_alone(
+    for_answers: bool, model: SamMed3D, image: CaseImage, case: EncodedCase
+) -> None:
+    clicks = [CLICK, Click(position=(2.0, 3.0, 4.0)), Click(position=(9.0, 3.0, 4.0))]
+    together = describe(case, clicks, [NATIVE, FINE], for_answers=for_answers)
+    alone = [
+        describe(EncodedCase(image, model=model, normalisation="equalised"), [click], [NATIVE, FINE])
+        for click in clicks
+    ]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-3)
 
 
-def test_prompt_is_described_by_its_positive_clicks_in_the_window(model: SamMed3D) -> None:
-    data = np.random.default_rng(1).normal(size=(40, 12, 12)).astype(np.float32)
-    volume = CaseImage([Volume(data=data, affine=np.eye(4))])
-    case = EncodedCase(volume, model=model, normalisation="equalised")
-    first = Click(position=(8.0, 6.0, 6.0))
-    alone, with_negative, with_far, with_near = (
-        describe(case, [[first, *more]], [NATIVE])
-        for more in (
-            [],
-            [Click(position=(9.0, 6.0, 6.0), positive=False)],
-            [Click(position=(35.0, 6.0, 6.0))],
-            [Click(position=(12.0, 6.0, 6.0))],
-        )
-    )
-    assert torch.equal(alone, with_negative) and torch.equal(alone, with_far)
-    assert not torch.equal(alone, with_near)
+def test_negative_click_is_described_by_what_it_lies_on(case: EncodedCase) -> None:
+    negative = Click(position=CLICK.position, positive=False)
+    torch.testing.assert_close(describe(case, [negative], [FINE]), describe(case, [CLICK], [FINE]))
+
+
+def test_click_is_described_once(case: EncodedCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    decode = SamMed3D.decode
+
+    def counted(self: SamMed3D, embedding: torch.Tensor, *args: torch.Tensor) -> torch.Tensor:
+        asked.append(len(embedding))
+        return decode(self, embedding, *args)
+
+    monkeypatch.setattr(SamMed3D, "decode", counted)
+    other = Click(position=(2.0, 3.0, 4.0))
+    describe(case, [CLICK], [NATIVE, FINE])
+    describe(case, [CLICK, other, CLICK], [NATIVE])
+    assert sum(asked) == 3
 
 
 def test_general_answer_is_the_foundations_own_to_the_bit(
@@ -217,6 +224,32 @@ def test_named_class_goes_to_its_own_expert_or_the_general_one(
 def test_class_without_an_expert_is_the_general_ones(make_mixture: Callable[..., Mixture], case: EncodedCase) -> None:
     routing = make_mixture(FixedGate(0.0, 0.5, 0.5)).route(case, [CLICK], dataset=DATASET, class_name="plain")
     assert routing == Routing(confidences={GENERAL: 1.0}, chosen={})
+
+
+@pytest.mark.parametrize("named", [{}, {"dataset": DATASET, "class_name": "near"}])
+def test_every_click_decides_and_the_gate_is_told_which_are_positive(
+    named: dict[str, str],
+    make_mixture: Callable[..., Mixture],
+    case: EncodedCase,
+) -> None:
+    told: list[tuple[tuple[int, ...], Sequence[bool] | None]] = []
+
+    class Watched(FixedGate):
+        def confidences(
+            self, descriptions: torch.Tensor, looked_into: Sequence[int], positive: Sequence[bool] | None = None
+        ) -> torch.Tensor:
+            told.append((tuple(descriptions.shape[:2]), positive))
+            return super().confidences(descriptions, looked_into, positive)
+
+        def confidence_of(
+            self, descriptions: torch.Tensor, *, dataset: int, expert: int, positive: Sequence[bool] | None = None
+        ) -> torch.Tensor:
+            told.append((tuple(descriptions.shape[:2]), positive))
+            return super().confidence_of(descriptions, dataset=dataset, expert=expert, positive=positive)
+
+    clicks = [CLICK, Click(position=(2.0, 3.0, 4.0), positive=False), Click(position=(9.0, 3.0, 4.0))]
+    make_mixture(Watched(0.2, 0.3, 0.5)).route(case, clicks, **named)
+    assert told == [((1, 3), [True, False, True])]
 
 
 def test_gates_of_folds_decide_together(make_mixture: Callable[..., Mixture], case: EncodedCase) -> None:

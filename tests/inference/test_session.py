@@ -1,11 +1,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from torch import Tensor
 
 import sammoe_pipeline
 from sammoe_pipeline.errors import UsageError
@@ -90,15 +92,23 @@ def test_class_is_answered_by_its_expert_and_a_thing_without_one_by_any(session:
     assert own is not None and own.label == f"{DATASET}/left"
 
 
-def test_gate_is_asked_once_for_a_target(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gate_is_asked_anew_by_each_click_and_once_for_what_stands(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
     judge = FixedGate.confidence_of
-    monkeypatch.setattr(FixedGate, "confidence_of", lambda *given, **named: asked.append(1) or judge(*given, **named))
+
+    def counted(self: FixedGate, descriptions: Tensor, **named: Any) -> Tensor:
+        asked.append(descriptions.shape[1])
+        return judge(self, descriptions, **named)
+
+    monkeypatch.setattr(FixedGate, "confidence_of", counted)
     session.click(AT_LEFT, target="left")
     session.mask("left")
     session.click((6.0, 6.0, 5.0), target="left")
     session.mask("left")
-    assert len(asked) == 1
+    session.routing("left")
+    assert asked == [1, 2]
 
 
 def test_unknown_class_is_refused_with_the_nearest_name(session: Session) -> None:

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sammoe_pipeline.model import build_sam_med3d
-from sammoe_pipeline.model.gate import OFF_TASK_COMPONENTS, Discriminant, Gate, GateDataset
+from sammoe_pipeline.model.gate import MOST_AGAINST, OFF_TASK_COMPONENTS, Discriminant, Gate, GateDataset
 from sammoe_pipeline.model.prompt_features import num_prompt_features
 
 DATASETS = (
@@ -27,8 +29,8 @@ def gate() -> Gate:
 
 @pytest.fixture
 def descriptions() -> torch.Tensor:
-    """(5, 3, 6)."""
-    return torch.randn(5, 3, CHANNELS, generator=torch.Generator().manual_seed(1))
+    """(5, 1, 3, 6): five prompts of one click."""
+    return torch.randn(5, 1, 3, CHANNELS, generator=torch.Generator().manual_seed(1))
 
 
 def test_a_dataset_is_judged_on_native_on_each_configuration_beside_it_and_on_all() -> None:
@@ -52,13 +54,13 @@ def test_an_experts_confidence_is_its_classes_share_in_the_datasets_share(
     gate: Gate, descriptions: torch.Tensor
 ) -> None:
     classes = gate.discriminant(0, (0, 1, 2))(descriptions.flatten(1)).softmax(dim=1)
-    expected = gate.shares(descriptions[:, 0])[:, 0] * (classes[:, 0] + classes[:, 3])
+    expected = gate.shares(descriptions[:, :, 0])[:, 0] * (classes[:, 0] + classes[:, 3])
     torch.testing.assert_close(gate.confidences(descriptions, [0])[:, 1], expected)
 
 
 def test_datasets_that_are_not_looked_into_are_judged_on_native_alone(gate: Gate, descriptions: torch.Tensor) -> None:
     elsewhere = descriptions.clone()
-    elsewhere[:, 1:] += 1
+    elsewhere[:, :, 1:] += 1
     before, after = gate.confidences(descriptions, [2]), gate.confidences(elsewhere, [2])
     assert torch.equal(before[:, 1:3], after[:, 1:3])
     assert not torch.equal(before[:, 3], after[:, 3])
@@ -68,9 +70,9 @@ def test_no_dataset_has_a_share_in_what_is_unlike_all_of_them(gate: Gate, descri
     gate.whose.weight.fill_(0.01)
     gate.whose.bias.fill_(-0.5)
     gate.reach.fill_(-30.0)
-    far = 20 * descriptions / descriptions[:, :1].norm(dim=2, keepdim=True)
-    assert (gate.shares(descriptions[:, 0]).sum(dim=1) > 0.99).all() and (
-        gate.shares(far[:, 0]).sum(dim=1) < 0.01
+    far = 20 * descriptions / descriptions[:, :, :1].norm(dim=3, keepdim=True)
+    assert (gate.shares(descriptions[:, :, 0]).sum(dim=1) > 0.99).all() and (
+        gate.shares(far[:, :, 0]).sum(dim=1) < 0.01
     ).all()
     torch.testing.assert_close(gate.confidences(far, [])[:, 0], torch.ones(5), atol=0.01, rtol=0)
 
@@ -82,13 +84,13 @@ def test_a_named_class_is_judged_on_native_and_its_experts_configuration(
     changed = []
     for index in range(3):
         elsewhere = descriptions.clone()
-        elsewhere[:, index] += 1
+        elsewhere[:, :, index] += 1
         changed.append(not torch.equal(gate.confidence_of(elsewhere, dataset=0, expert=1), before))
     assert changed == [True, False, True]
 
 
 def test_a_named_classes_expert_and_the_general_one_share_one(gate: Gate, descriptions: torch.Tensor) -> None:
-    classes = gate.discriminant(0, (0, 2))(descriptions[:, [0, 2]].flatten(1)).softmax(dim=1)
+    classes = gate.discriminant(0, (0, 2))(descriptions[:, :, [0, 2]].flatten(1)).softmax(dim=1)
     own, general = classes[:, 2], classes[:, DATASETS[0].components_of(None)].sum(dim=1)
     torch.testing.assert_close(gate.confidence_of(descriptions, dataset=0, expert=1), own / (own + general))
 
@@ -104,6 +106,58 @@ def test_gate_that_has_seen_nothing_leaves_all_to_the_general_expert(description
     gate = Gate(channels=CHANNELS, expert_configurations=[1, 2, 2], datasets=DATASETS)
     gate.reach.fill_(0.0)
     assert gate.confidences(descriptions, [0, 1, 2]).tolist() == [[1.0, 0.0, 0.0, 0.0]] * 5
+
+
+def _together(gate: Gate, clicks: torch.Tensor, positive: list[bool] | None = None) -> torch.Tensor:
+    """Returns (1 + E) of one prompt of clicks (N, 3, 6) in an image that is surely of dataset 0."""
+    gate.shares = lambda native: torch.tensor([[1.0, 0.0, 0.0]])  # type: ignore[method-assign]
+    return gate.confidences(clicks[None], [0], positive)[0]
+
+
+def _classes(gate: Gate, clicks: torch.Tensor) -> torch.Tensor:
+    return gate.discriminant(0, (0, 1, 2))(clicks.flatten(1)).softmax(dim=1)
+
+
+def test_each_positive_click_is_evidence_of_its_own(gate: Gate, descriptions: torch.Tensor) -> None:
+    clicks = descriptions[:3, 0]
+    expected = _classes(gate, clicks).prod(dim=0)
+    expected /= expected.sum()
+    torch.testing.assert_close(_together(gate, clicks)[1], expected[0] + expected[3])
+
+
+def test_a_negative_click_speaks_against_the_class_that_it_lies_on(gate: Gate, descriptions: torch.Tensor) -> None:
+    wanted, other = classes = _classes(gate, clicks := descriptions[:2, 0])
+    expected = wanted.clone()
+    expected[:4] *= (1 - other[:4]).clamp(min=MOST_AGAINST)
+    expected /= expected.sum()
+    assert classes[1, :4].max() > 0.01
+    torch.testing.assert_close(_together(gate, clicks, [True, False])[1], expected[0] + expected[3])
+
+
+def test_a_negative_click_on_another_component_of_a_class_does_not_speak_against_it(
+    gate: Gate, descriptions: torch.Tensor
+) -> None:
+    clicks = descriptions[:2, 0]
+    before = _together(gate, clicks, [True, False])
+    gate.datasets = (replace(DATASETS[0], in_parts=frozenset({0, 3})), *DATASETS[1:])
+    assert _together(gate, clicks, [True, False])[1] > before[1]
+
+
+def test_the_order_of_clicks_is_of_no_matter(gate: Gate, descriptions: torch.Tensor) -> None:
+    clicks = descriptions[:3, 0][None]
+    ahead = gate.confidences(clicks, [0, 2], [True, False, True])
+    behind = gate.confidences(clicks[:, [1, 2, 0]], [0, 2], [False, True, True])
+    torch.testing.assert_close(ahead, behind)
+
+
+def test_all_clicks_tell_whose_image_it_is(gate: Gate, descriptions: torch.Tensor) -> None:
+    one, other = descriptions[0, :, 0], descriptions[1, :, 0]
+    each = [
+        torch.cat([1 - shares.sum(dim=1, keepdim=True), shares], dim=1)
+        for shares in map(gate.shares, (one[None], other[None]))
+    ]
+    expected = each[0] * each[1] / (each[0] * each[1]).sum()
+    torch.testing.assert_close(gate.shares(torch.cat([one, other])[None]), expected[:, 1:])
 
 
 @pytest.mark.parametrize("builder", ["tiny", "vit_b"])

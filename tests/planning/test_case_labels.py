@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from planning.case_labels import CaseLabels, component_masks
+from planning.case_labels import CaseLabels
 from sammoe_pipeline.raw_dataset import read_raw_dataset
 
 MakeRaw = Callable[..., Path]
@@ -27,18 +26,3 @@ def test_a_mask_holds_its_class_alone(labels: CaseLabels) -> None:
     box = labels.boxes.around((1, 2))
     assert box is not None
     assert labels.mask((2,), box).sum() == 8 + 18
-
-
-def test_components_come_from_large_to_small() -> None:
-    mask = np.zeros((9, 5, 5), dtype=np.bool_)
-    mask[0:2, :2, :2] = True
-    mask[4:8, :3, :3] = True
-    components, numbers = component_masks(mask)
-    assert [int((components == number).sum()) for number in numbers] == [36, 8]
-
-
-def test_specks_are_no_components() -> None:
-    mask = np.zeros((9, 9, 9), dtype=np.bool_)
-    mask[:6, :6, :6] = True
-    mask[8, 8, 8] = True
-    assert len(component_masks(mask)[1]) == 1

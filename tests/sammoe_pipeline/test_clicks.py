@@ -3,7 +3,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from sammoe_pipeline.clicks import Click, component_at, connected_to, deep_voxels, first_click, next_click
+from sammoe_pipeline.clicks import (
+    Click,
+    component_at,
+    component_clicks,
+    component_masks,
+    connected_to,
+    deep_voxels,
+    first_click,
+    next_click,
+)
 
 SHAPE = (20, 18, 16)
 
@@ -122,3 +131,19 @@ def test_only_positive_clicks_on_a_mask_keep_parts_of_it() -> None:
 def test_where_no_click_lies_on_a_mask_it_stays_as_it_is() -> None:
     part, other = _box((0, 4), (2, 9), (3, 9)), _box((10, 18), (2, 9), (3, 9))
     np.testing.assert_array_equal(connected_to(part | other, [Click(position=(7.0, 4.0, 5.0))], cell=1), part | other)
+
+
+def test_components_come_from_large_to_small() -> None:
+    mask = np.zeros((9, 5, 5), dtype=np.bool_)
+    mask[0:2, :2, :2] = True
+    mask[4:8, :3, :3] = True
+    components, numbers = component_masks(mask)
+    assert [int((components == number).sum()) for number in numbers] == [36, 8]
+
+
+def test_nobody_clicks_on_a_speck() -> None:
+    mask = np.zeros((9, 9, 9), dtype=np.bool_)
+    mask[:6, :6, :6] = True
+    mask[8, 8, 8] = True
+    assert len(component_masks(mask)[1]) == 1
+    assert all(max(click.position) < 6 for click in component_clicks(mask, np.random.default_rng(0)))

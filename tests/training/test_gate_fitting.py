@@ -46,7 +46,7 @@ def fitted() -> Gate:
 
 
 def _chosen(gate: Gate, clicks: DescribedClicks) -> torch.Tensor:
-    return gate.confidences(clicks.descriptions, range(len(gate.datasets))).argmax(dim=1)
+    return gate.confidences(clicks.descriptions[:, None], range(len(gate.datasets))).argmax(dim=1)
 
 
 def test_clicks_of_other_patients_reach_their_expert(fitted: Gate) -> None:
@@ -59,14 +59,16 @@ def test_clicks_of_other_patients_reach_their_expert(fitted: Gate) -> None:
 def test_own_configuration_tells_apart_what_native_cannot(fitted: Gate) -> None:
     clicks = _clicks(1)
     vessel = torch.tensor([name == "vessel" for name in clicks.classes])
-    on_all = fitted.confidences(clicks.descriptions, [0])[vessel, 2]
-    on_native = fitted.confidences(clicks.descriptions, [])[vessel, 2]
+    on_all = fitted.confidences(clicks.descriptions[:, None], [0])[vessel, 2]
+    on_native = fitted.confidences(clicks.descriptions[:, None], [])[vessel, 2]
     assert (on_all > 0.5).float().mean() > 0.95 > (on_native > 0.5).float().mean()
 
 
 def test_it_is_less_sure_where_patients_differ_more() -> None:
     sure = [
-        fit_gate(_gate(), [_clicks(0, spread=spread)], seed=0).confidences(_clicks(1, spread=spread).descriptions, [0])
+        fit_gate(_gate(), [_clicks(0, spread=spread)], seed=0).confidences(
+            _clicks(1, spread=spread).descriptions[:, None], [0]
+        )
         for spread in (1.0, 6.0)
     ]
     assert sure[0].amax(dim=1).mean() > sure[1].amax(dim=1).mean() + 0.1
@@ -76,7 +78,7 @@ def test_confidence_is_how_often_it_is_right() -> None:
     gate = fit_gate(_gate(), [_clicks(0, spread=5.0, cases=20)], seed=0)
     clicks = _clicks(1, spread=5.0, cases=40)
     own = torch.tensor([{"liver": 1, "vessel": 2}.get(name, 0) for name in clicks.classes])
-    confidences = gate.confidences(clicks.descriptions, [0])
+    confidences = gate.confidences(clicks.descriptions[:, None], [0])
     right = confidences.argmax(dim=1) == own
     assert float(confidences.amax(dim=1).mean()) == pytest.approx(float(right.float().mean()), abs=0.06)
 
@@ -97,18 +99,18 @@ def test_native_tells_datasets_apart_and_each_keeps_its_experts() -> None:
 
 def test_class_without_clicks_gets_no_confidence() -> None:
     gate = fit_gate(_gate(), [_clicks(0, names=("liver", "spleen"))], seed=0)
-    assert (gate.confidences(_clicks(1).descriptions, [0])[:, 2] == 0).all()
+    assert (gate.confidences(_clicks(1).descriptions[:, None], [0])[:, 2] == 0).all()
 
 
 def test_dataset_without_clicks_gets_no_confidence() -> None:
     gate = fit_gate(_gate(DATASET, DATASET), [_clicks(0), _clicks(0).of([])], seed=0)
-    assert gate.shares(_clicks(1).descriptions[:, 0])[:, 1].max() == 0
-    assert gate.confidences(_clicks(1).descriptions, [0, 1]).isfinite().all()
+    assert gate.shares(_clicks(1).descriptions[:, None, 0])[:, 1].max() == 0
+    assert gate.confidences(_clicks(1).descriptions[:, None], [0, 1]).isfinite().all()
 
 
 def test_single_case_is_enough_to_fit() -> None:
     gate = fit_gate(_gate(), [_clicks(0, cases=1, times=2)], seed=0)
-    assert gate.confidences(_clicks(1).descriptions, [0]).isfinite().all()
+    assert gate.confidences(_clicks(1).descriptions[:, None], [0]).isfinite().all()
 
 
 def test_fit_is_repeated_by_its_seed() -> None:
