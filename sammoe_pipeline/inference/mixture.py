@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,20 @@ from sammoe_pipeline.device import choose_device
 from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
 from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation, find_foundation
-from sammoe_pipeline.geometry import Bounds
+from sammoe_pipeline.geometry import Bounds, spacing_of
 from sammoe_pipeline.inference.case_image import CaseImage
+from sammoe_pipeline.inference.corrections import Correction
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.prompt_description import describe, gate_configurations
-from sammoe_pipeline.inference.routing import GENERAL, LEAST_CONFIDENCE, Routing, expert_key, select
+from sammoe_pipeline.inference.routing import (
+    GENERAL,
+    LEAST_CONFIDENCE,
+    Routing,
+    doubted,
+    expert_key,
+    reconsider,
+    select,
+)
 from sammoe_pipeline.inference.segment import Answer, blend
 from sammoe_pipeline.inference.stored_networks import load_experts, load_gates, load_locators
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
@@ -231,56 +241,71 @@ class Mixture:
         return next((member.experts.get(class_name) for member in members if member.dataset == dataset), None)
 
     def route(
-        self, case: EncodedCase, clicks: Sequence[Click], *, dataset: str | None = None, class_name: str | None = None
+        self,
+        case: EncodedCase,
+        clicks: Sequence[Click],
+        *,
+        dataset: str | None = None,
+        class_name: str | None = None,
+        answer: Callable[[Sequence[Click], Routing], Answer] | None = None,
     ) -> Routing:
-        """Lets the gate decide who answers a prompt, by all of its clicks: one that corrects may bring another expert.
+        """Lets the gate decide who answers a prompt: by its first click, and again by those that find the answer wrong.
 
         Args:
             case: the image.
-            clicks: in canonical voxels; their order is of no matter.
+            clicks: in canonical voxels, in the order in which they were made; the first is positive.
             dataset: restricts the candidates to the expert of `class_name` in this dataset, beside the general one.
             class_name: what the prompt is said to mean, if it is said.
+            answer: to the clicks so far, as whom the gate chose gives it; by default as `answer` does, the general
+                expert in native.
         """
         if not self.experts or not self.gates or self.card is None:
             return Routing(confidences={GENERAL: 1.0}, chosen={})
-        if class_name is not None and dataset is not None:
-            confidences = self._confidence_in(case, clicks, dataset, class_name)
+        if dataset is None or class_name is None:
+            judge = partial(self._confidences, case)
+        elif (key := self.expert_of(dataset, class_name)) is not None:
+            judge = partial(self._confidence_in, case, dataset=dataset, key=key)
         else:
-            confidences = self._confidences(case, clicks)
+            return Routing(confidences={GENERAL: 1.0}, chosen={})
+        if answer is None:
+            answer = partial(self.answer, case, general_configuration=self.foundation.native)
         thresholds = {expert_key(expert.dataset, expert.task): expert.threshold for expert in self.experts}
-        return select(confidences, thresholds=thresholds, top_k=self.card.top_k)
+        heard, votes, doubts = [clicks[0]], [1.0], dict[str, float]()
+        routing = select(judge(heard, votes), thresholds=thresholds, top_k=self.card.top_k)
+        for number, click in enumerate(clicks[1:], start=1):
+            correction = Correction.of(answer(clicks[:number], routing), click, spacing_of(case.image.affine))
+            if correction.trust > 0:
+                heard.append(click)
+                votes.append(correction.trust if click.positive else -correction.trust)
+                for answering in routing.chosen or (GENERAL,):
+                    doubts[answering] = max(doubts.get(answering, 0.0), correction.doubt)
+                likely = doubted(judge(heard, votes), doubts)
+                routing = reconsider(routing, likely, thresholds=thresholds, top_k=self.card.top_k)
+        return routing
 
-    def _confidences(self, case: EncodedCase, clicks: Sequence[Click]) -> dict[str, float]:
+    def _confidences(self, case: EncodedCase, clicks: Sequence[Click], votes: Sequence[float]) -> dict[str, float]:
         """Judges a prompt that may mean anything; configurations of datasets that it cannot be of are not looked at."""
-        assert self.card is not None
-        positive = [click.positive for click in clicks]
         descriptions = self._described(case, clicks, [0])
         with torch.inference_mode():
-            shares = torch.stack([gate.shares(descriptions[:, :, 0])[0] for gate in self.gates]).mean(dim=0)
+            shares = torch.stack([gate.shares(descriptions[:, :, 0], votes)[0] for gate in self.gates]).mean(dim=0)
             likely = [index for index, share in enumerate(shares.tolist()) if share >= LEAST_CONFIDENCE]
             told = [self.gates[0].datasets[index] for index in likely]
             descriptions = self._described(case, clicks, sorted({0}.union(*(one.everything for one in told))))
-            each = [gate.confidences(descriptions, likely, positive)[0] for gate in self.gates]
+            each = [gate.confidences(descriptions, likely, votes)[0] for gate in self.gates]
         keys = [GENERAL, *(expert_key(expert.dataset, expert.task) for expert in self.experts)]
         return dict(zip(keys, torch.stack(each).mean(dim=0).tolist(), strict=True))
 
     def _confidence_in(
-        self, case: EncodedCase, clicks: Sequence[Click], dataset: str, class_name: str
+        self, case: EncodedCase, clicks: Sequence[Click], votes: Sequence[float], *, dataset: str, key: str
     ) -> dict[str, float]:
         """Judges a prompt that is said to mean a class: its expert, or the general one."""
-        key = self.expert_of(dataset, class_name)
-        if key is None or self.card is None:
-            return {GENERAL: 1.0}
+        assert self.card is not None
         _, indices = gate_configurations(self.foundation, self.experts)
         member = [one.dataset for one in self.card.datasets].index(dataset)
         expert = [expert_key(one.dataset, one.task) for one in self.experts].index(key)
-        positive = [click.positive for click in clicks]
         descriptions = self._described(case, clicks, sorted({0, indices[expert]}))
         with torch.inference_mode():
-            each = [
-                gate.confidence_of(descriptions, dataset=member, expert=expert, positive=positive)
-                for gate in self.gates
-            ]
+            each = [gate.confidence_of(descriptions, dataset=member, expert=expert, votes=votes) for gate in self.gates]
         confidence = float(torch.stack(each).mean())
         return {GENERAL: 1 - confidence, key: confidence}
 

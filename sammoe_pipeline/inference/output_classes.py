@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sammoe_pipeline.artefacts import Configuration
+from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.inference.any_size import configuration_for
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.mixture import Mixture
@@ -32,10 +33,14 @@ class OutputClass:
     value: int
 
     def route(self, mixture: Mixture, case: EncodedCase, prompt: Interaction) -> Routing:
-        """Lets the gate decide by all clicks who answers: any expert, or only the one that serves the class."""
+        """Lets the gate decide who answers: any expert, or only the one that serves the class."""
+
+        def answer(clicks: Sequence[Click], routing: Routing) -> Answer:
+            return self.answer(mixture, case, replace(prompt, clicks=tuple(clicks)), routing)
+
         if not self.dataset:
-            return mixture.route(case, prompt.clicks)
-        return mixture.route(case, prompt.clicks, dataset=self.dataset, class_name=self.name)
+            return mixture.route(case, prompt.clicks, answer=answer)
+        return mixture.route(case, prompt.clicks, dataset=self.dataset, class_name=self.name, answer=answer)
 
     def general_configuration(self, mixture: Mixture, case: EncodedCase, prompt: Interaction) -> Configuration:
         """Returns in which configuration the general expert answers: the plan's, or one for the size of the thing."""

@@ -13,7 +13,7 @@ OFF_TASK_COMPONENTS = 8
 """Kinds of things that a dataset does not name. They are unlike each other: one mean would describe none of them."""
 
 MOST_AGAINST = 0.02
-"""What a negative click leaves at least of a class that it lies on: it may lie beside the thing by a hair."""
+"""What a negative click leaves at least of a class that it lies on."""
 
 MAX_DIRECTIONS = 96
 """Longer descriptions are reduced to their main directions, which are the same in all configurations."""
@@ -106,7 +106,7 @@ class Gate(nn.Module):
       that it is to answer.
 
     Each click of a prompt is evidence of its own: all of them tell whose image it is, positive ones speak for the
-    classes that they lie on, and negative ones against these. So whoever is not understood at first clicks again.
+    classes that they lie on, and negative ones against these. So whoever is misunderstood at first clicks again.
 
     So a dataset joins without its prompts being described in the configurations of the others, and experts of one
     dataset that are far from it cost nothing. The paper's gate is a softmax network over general and experts, taught by
@@ -160,11 +160,12 @@ class Gate(nn.Module):
         """Returns descriptions (..., F) along the main directions, (..., R)."""
         return (descriptions - self.mean) / self.deviation @ self.basis
 
-    def shares(self, native: Tensor) -> Tensor:
+    def shares(self, native: Tensor, votes: Sequence[float] | None = None) -> Tensor:
         """Returns (B, D), how probable each dataset is; what is missing to 1 is elsewhere.
 
         Args:
             native: (B, N, F) descriptions of the N clicks of each prompt.
+            votes: as in `confidences`.
         """
         seen = self.reduced(native)
         sizes = [dataset.num_components for dataset in self.datasets]
@@ -172,27 +173,28 @@ class Gate(nn.Module):
         # What all log-densities lack, added to that of elsewhere instead.
         elsewhere = self.reach + 0.5 * (self.whose.standardised(seen) @ self.root).square().sum(dim=-1)
         each = torch.stack([elsewhere, *densities], dim=-1).log_softmax(dim=-1)
-        return each.sum(dim=1).softmax(dim=-1)[:, 1:]
+        return (_counted(each, votes).abs()[:, None] * each).sum(dim=1).softmax(dim=-1)[:, 1:]
 
     def confidences(
-        self, descriptions: Tensor, looked_into: Collection[int], positive: Sequence[bool] | None = None
+        self, descriptions: Tensor, looked_into: Collection[int], votes: Sequence[float] | None = None
     ) -> Tensor:
         """Judges prompts that may mean anything.
 
         Args:
-            descriptions: (B, N, K, F), of each click of each prompt in each of the mixture's K configurations, native
+            descriptions: (B, N, K, F), of the clicks of each prompt in each of the mixture's K configurations, native
                 first. Configurations of datasets that are not looked into may hold anything.
             looked_into: indices of the datasets that are judged on all their configurations; others on native alone.
-            positive: of the N clicks, whether it lies on what is meant; all of them by default.
+            votes: what each of the N clicks counts, not 0: above it for one on what is meant, below for one on what is
+                not; 1 each by default.
 
         Returns:
             (B, 1 + E), of the general decoder and of the experts in their order, each row summing to 1.
         """
-        shares = self.shares(descriptions[:, :, 0])
+        shares = self.shares(descriptions[:, :, 0], votes)
         experts = descriptions.new_zeros(len(descriptions), len(self.expert_configurations))
         for index, dataset in enumerate(self.datasets):
             view = dataset.everything if index in looked_into else (0,)
-            classes = self._judged(index, view, descriptions, positive).softmax(dim=1)
+            classes = self._judged(index, view, descriptions, votes).softmax(dim=1)
             # A dataset of which nothing was seen has no share.
             classes = torch.where(shares[:, index, None] > 0, shares[:, index, None] * classes, 0)
             for component, owner in enumerate(dataset.owners):
@@ -201,7 +203,7 @@ class Gate(nn.Module):
         return torch.cat([1 - experts.sum(dim=1, keepdim=True), experts], dim=1).clamp(min=0)
 
     def confidence_of(
-        self, descriptions: Tensor, *, dataset: int, expert: int, positive: Sequence[bool] | None = None
+        self, descriptions: Tensor, *, dataset: int, expert: int, votes: Sequence[float] | None = None
     ) -> Tensor:
         """Judges prompts that are said to mean a class of an expert: it and the general one are the choice.
 
@@ -209,7 +211,7 @@ class Gate(nn.Module):
             descriptions: (B, N, K, F). Only native and the expert's own configuration are read.
             dataset: index of the dataset whose class it is.
             expert: index.
-            positive: as in `confidences`.
+            votes: as in `confidences`.
 
         Returns:
             (B), the expert's; the rest to 1 is the general one's.
@@ -217,22 +219,25 @@ class Gate(nn.Module):
         described = self.datasets[dataset]
         own_configuration = self.expert_configurations[expert]
         view = (0, own_configuration) if own_configuration else (0,)
-        logits = self._judged(dataset, view, descriptions, positive)
+        logits = self._judged(dataset, view, descriptions, votes)
         own, general = (logits[:, described.components_of(of)].logsumexp(dim=1) for of in (expert, None))
         return torch.where(own > -torch.inf, own - general, -torch.inf).sigmoid()
 
-    def _judged(
-        self, dataset: int, view: Sequence[int], descriptions: Tensor, positive: Sequence[bool] | None
-    ) -> Tensor:
+    def _judged(self, dataset: int, view: Sequence[int], descriptions: Tensor, votes: Sequence[float] | None) -> Tensor:
         """Returns (B, C), what all clicks of a prompt together say of a dataset's components, in logarithms."""
         clicks = self.reduced(descriptions[:, :, list(view)]).flatten(2)
         each = self.discriminant(dataset, view)(clicks).log_softmax(dim=-1)
-        speaks_for = torch.tensor(positive if positive is not None else [True] * each.shape[1], device=each.device)
         described = self.datasets[dataset]
         # Beside all classes is no one thing: a click on something unnamed says nothing against something else unnamed.
         excludable = [i < len(described.owners) and i not in described.in_parts for i in range(each.shape[-1])]
         against = (1 - each.exp()).clamp(min=MOST_AGAINST).log() * torch.tensor(excludable, device=each.device)
-        return torch.where(speaks_for[:, None], each, against).sum(dim=1)
+        counted = _counted(each, votes)[:, None]
+        return (counted.abs() * torch.where(counted > 0, each, against)).sum(dim=1)
+
+
+def _counted(clicks: Tensor, votes: Sequence[float] | None) -> Tensor:
+    """Returns (N), the votes of clicks (B, N, ...)."""
+    return clicks.new_ones(clicks.shape[1]) if votes is None else clicks.new_tensor(votes)
 
 
 def _name(view: Sequence[int]) -> str:

@@ -112,16 +112,16 @@ class FixedGate:
     def __init__(self, general: float, *experts: float) -> None:
         self._values = torch.tensor([general, *experts])
 
-    def shares(self, native: Tensor) -> Tensor:
+    def shares(self, native: Tensor, votes: Sequence[float] | None = None) -> Tensor:
         return torch.ones(len(native), 1)
 
     def confidences(
-        self, descriptions: Tensor, looked_into: Sequence[int], positive: Sequence[bool] | None = None
+        self, descriptions: Tensor, looked_into: Sequence[int], votes: Sequence[float] | None = None
     ) -> Tensor:
         return (self._values / self._values.sum())[None]
 
     def confidence_of(
-        self, descriptions: Tensor, *, dataset: int, expert: int, positive: Sequence[bool] | None = None
+        self, descriptions: Tensor, *, dataset: int, expert: int, votes: Sequence[float] | None = None
     ) -> Tensor:
         return self._values[[1 + expert]] / (self._values[0] + self._values[1 + expert])
 

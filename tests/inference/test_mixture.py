@@ -12,13 +12,14 @@ from sammoe_pipeline.artefacts import Configuration, MixtureCard, sha256_of
 from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.errors import ArtefactError, UsageError
 from sammoe_pipeline.foundations import Foundation
+from sammoe_pipeline.geometry import Shape
 from sammoe_pipeline.image_io import Volume
 from sammoe_pipeline.inference.case_image import CaseImage
 from sammoe_pipeline.inference.encoded_case import EncodedCase
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.prompt_description import describe, gate_configurations, new_gate
-from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, select
-from sammoe_pipeline.inference.segment import segment
+from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key, reconsider, select
+from sammoe_pipeline.inference.segment import Answer, segment
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
 from sammoe_pipeline.model.locator import Locator
 from sammoe_pipeline.model.prompt_features import num_prompt_features
@@ -92,6 +93,14 @@ def test_only_the_most_confident_experts_answer_together() -> None:
 def test_general_expert_answers_alone_below_the_threshold_however_sure_it_is() -> None:
     for general in (0.02, 0.51):
         assert select({GENERAL: general, "a": 0.49}, thresholds={"a": 0.5}, top_k=2).chosen == {}
+
+
+@pytest.mark.parametrize(("other", "chosen"), [(0.7, {"a": 1.0}), (0.8, {"b": 1.0})])
+def test_whoever_answers_goes_on_until_another_is_three_times_as_likely(other: float, chosen: dict[str, float]) -> None:
+    before = Routing({GENERAL: 0.2, "a": 0.7, "b": 0.1}, chosen={"a": 1.0})
+    after = {GENERAL: 0.0, "a": 1 - other, "b": other}
+    decided = reconsider(before, after, thresholds={"a": 0.5, "b": 0.5}, top_k=2)
+    assert decided == Routing(confidences=after, chosen=chosen)
 
 
 def test_each_expert_answers_from_its_own_threshold_on() -> None:
@@ -226,30 +235,59 @@ def test_class_without_an_expert_is_the_general_ones(make_mixture: Callable[...,
     assert routing == Routing(confidences={GENERAL: 1.0}, chosen={})
 
 
-@pytest.mark.parametrize("named", [{}, {"dataset": DATASET, "class_name": "near"}])
-def test_every_click_decides_and_the_gate_is_told_which_are_positive(
-    named: dict[str, str],
-    make_mixture: Callable[..., Mixture],
-    case: EncodedCase,
-) -> None:
-    told: list[tuple[tuple[int, ...], Sequence[bool] | None]] = []
+class _Watched(FixedGate):
+    """Keeps what each click counted whenever it was asked."""
 
-    class Watched(FixedGate):
-        def confidences(
-            self, descriptions: torch.Tensor, looked_into: Sequence[int], positive: Sequence[bool] | None = None
-        ) -> torch.Tensor:
-            told.append((tuple(descriptions.shape[:2]), positive))
-            return super().confidences(descriptions, looked_into, positive)
+    def __init__(self, *values: float) -> None:
+        super().__init__(*values)
+        self.votes: list[Sequence[float] | None] = []
 
-        def confidence_of(
-            self, descriptions: torch.Tensor, *, dataset: int, expert: int, positive: Sequence[bool] | None = None
-        ) -> torch.Tensor:
-            told.append((tuple(descriptions.shape[:2]), positive))
-            return super().confidence_of(descriptions, dataset=dataset, expert=expert, positive=positive)
+    def confidences(
+        self, descriptions: torch.Tensor, looked_into: Sequence[int], votes: Sequence[float] | None = None
+    ) -> torch.Tensor:
+        assert votes is not None and descriptions.shape[1] == len(votes)
+        self.votes.append(list(votes))
+        return super().confidences(descriptions, looked_into, votes)
 
-    clicks = [CLICK, Click(position=(2.0, 3.0, 4.0), positive=False), Click(position=(9.0, 3.0, 4.0))]
-    make_mixture(Watched(0.2, 0.3, 0.5)).route(case, clicks, **named)
-    assert told == [((1, 3), [True, False, True])]
+
+def _ball(shape: Shape) -> Answer:
+    """An answer of radius 4 in the middle of a grid."""
+    distance = np.linalg.norm(np.indices(shape) - np.array(shape)[:, None, None, None] // 2, axis=0)
+    logits = torch.from_numpy(np.where(distance <= 4, 3.0, -3.0).astype(np.float32))
+    return Answer(logits=logits, start=(0, 0, 0), grid=shape, windows=())
+
+
+def test_click_deep_in_a_wrong_answer_brings_another(make_mixture: Callable[..., Mixture], case: EncodedCase) -> None:
+    gate = _Watched(0.45, 0.5, 0.05)
+    x, y, z = (side // 2 for side in case.image.shape)
+    wrong = Click(position=(x, y, z), positive=False)
+    first, second = (
+        make_mixture(gate).route(case, clicks, answer=lambda clicks, routing: _ball(case.image.shape))
+        for clicks in ([CLICK], [CLICK, wrong])
+    )
+    assert (first.label, second.label) == (NEAR, GENERAL)
+    assert gate.votes == [[1.0], [1.0], [1.0, -1.0]]
+
+
+def test_click_at_the_border_of_an_answer_is_not_heard(make_mixture: Callable[..., Mixture], case: EncodedCase) -> None:
+    gate = _Watched(0.45, 0.5, 0.05)
+    x, y, z = (side // 2 for side in case.image.shape)
+    beside = Click(position=(x, y, z + 4), positive=False)
+    routing = make_mixture(gate).route(case, [CLICK, beside], answer=lambda clicks, routing: _ball(case.image.shape))
+    assert (routing.label, gate.votes) == (NEAR, [[1.0]])
+
+
+def test_clicks_follow_what_the_mixture_answered(make_mixture: Callable[..., Mixture], case: EncodedCase) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def answer(clicks: Sequence[Click], routing: Routing) -> Answer:
+        asked.append((len(clicks), routing.label))
+        return _ball(case.image.shape)
+
+    x, y, z = (side // 2 for side in case.image.shape)
+    wrong = Click(position=(x, y, z), positive=False)
+    make_mixture(FixedGate(0.45, 0.5, 0.05)).route(case, [CLICK, wrong, wrong], answer=answer)
+    assert asked == [(1, NEAR), (2, GENERAL)]
 
 
 def test_gates_of_folds_decide_together(make_mixture: Callable[..., Mixture], case: EncodedCase) -> None:

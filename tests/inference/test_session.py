@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,15 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from torch import Tensor
 
 import sammoe_pipeline
+from sammoe_pipeline.clicks import Click
 from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.image_io import Volume, to_simpleitk
+from sammoe_pipeline.inference.encoded_case import EncodedCase
+from sammoe_pipeline.inference.mixture import Mixture
+from sammoe_pipeline.inference.routing import Routing
 from sammoe_pipeline.inference.session import Session
 from tests.inference.conftest import (
     DATASET,
@@ -22,7 +26,6 @@ from tests.inference.conftest import (
     RIGHT,
     SHAPE,
     BrightThing,
-    FixedGate,
     MakeMixture,
     member,
     predict,
@@ -96,13 +99,13 @@ def test_gate_is_asked_anew_by_each_click_and_once_for_what_stands(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    judge = FixedGate.confidence_of
+    route = Mixture.route
 
-    def counted(self: FixedGate, descriptions: Tensor, **named: Any) -> Tensor:
-        asked.append(descriptions.shape[1])
-        return judge(self, descriptions, **named)
+    def counted(self: Mixture, case: EncodedCase, clicks: Sequence[Click], **named: Any) -> Routing:
+        asked.append(len(clicks))
+        return route(self, case, clicks, **named)
 
-    monkeypatch.setattr(FixedGate, "confidence_of", counted)
+    monkeypatch.setattr(Mixture, "route", counted)
     session.click(AT_LEFT, target="left")
     session.mask("left")
     session.click((6.0, 6.0, 5.0), target="left")

@@ -108,56 +108,44 @@ def test_gate_that_has_seen_nothing_leaves_all_to_the_general_expert(description
     assert gate.confidences(descriptions, [0, 1, 2]).tolist() == [[1.0, 0.0, 0.0, 0.0]] * 5
 
 
-def _together(gate: Gate, clicks: torch.Tensor, positive: list[bool] | None = None) -> torch.Tensor:
-    """Returns (1 + E) of one prompt of clicks (N, 3, 6) in an image that is surely of dataset 0."""
-    gate.shares = lambda native: torch.tensor([[1.0, 0.0, 0.0]])  # type: ignore[method-assign]
-    return gate.confidences(clicks[None], [0], positive)[0]
+def _told(gate: Gate, clicks: torch.Tensor, votes: list[float] | None = None) -> torch.Tensor:
+    """Returns (1 + E) for the clicks (N, 3, 6) of one prompt, in an image that is surely of dataset 0."""
+    gate.shares = lambda *given: torch.tensor([[1.0, 0.0, 0.0]])  # type: ignore[method-assign]
+    return gate.confidences(clicks[None], [0], votes)[0]
 
 
 def _classes(gate: Gate, clicks: torch.Tensor) -> torch.Tensor:
     return gate.discriminant(0, (0, 1, 2))(clicks.flatten(1)).softmax(dim=1)
 
 
-def test_each_positive_click_is_evidence_of_its_own(gate: Gate, descriptions: torch.Tensor) -> None:
-    clicks = descriptions[:3, 0]
-    expected = _classes(gate, clicks).prod(dim=0)
+def test_each_click_is_evidence_that_counts_as_much_as_its_vote(gate: Gate, descriptions: torch.Tensor) -> None:
+    first, second = _classes(gate, descriptions[:2, 0])
+    expected = first * second.sqrt()
     expected /= expected.sum()
-    torch.testing.assert_close(_together(gate, clicks)[1], expected[0] + expected[3])
+    torch.testing.assert_close(_told(gate, descriptions[:2, 0], [1.0, 0.5])[1], expected[0] + expected[3])
 
 
-def test_a_negative_click_speaks_against_the_class_that_it_lies_on(gate: Gate, descriptions: torch.Tensor) -> None:
-    wanted, other = classes = _classes(gate, clicks := descriptions[:2, 0])
-    expected = wanted.clone()
-    expected[:4] *= (1 - other[:4]).clamp(min=MOST_AGAINST)
+def test_click_on_what_is_not_meant_speaks_against_its_class(gate: Gate, descriptions: torch.Tensor) -> None:
+    expected, other = _classes(gate, descriptions[:2, 0])
+    assert other[:4].max() > 0.01
+    expected[:4] *= (1 - other[:4]).clamp(min=MOST_AGAINST).sqrt()
     expected /= expected.sum()
-    assert classes[1, :4].max() > 0.01
-    torch.testing.assert_close(_together(gate, clicks, [True, False])[1], expected[0] + expected[3])
+    torch.testing.assert_close(_told(gate, descriptions[:2, 0], [1.0, -0.5])[1], expected[0] + expected[3])
 
 
-def test_a_negative_click_on_another_component_of_a_class_does_not_speak_against_it(
+def test_click_on_another_component_of_a_class_does_not_speak_against_it(
     gate: Gate, descriptions: torch.Tensor
 ) -> None:
-    clicks = descriptions[:2, 0]
-    before = _together(gate, clicks, [True, False])
+    before = _told(gate, descriptions[:2, 0], [1.0, -1.0])
     gate.datasets = (replace(DATASETS[0], in_parts=frozenset({0, 3})), *DATASETS[1:])
-    assert _together(gate, clicks, [True, False])[1] > before[1]
-
-
-def test_the_order_of_clicks_is_of_no_matter(gate: Gate, descriptions: torch.Tensor) -> None:
-    clicks = descriptions[:3, 0][None]
-    ahead = gate.confidences(clicks, [0, 2], [True, False, True])
-    behind = gate.confidences(clicks[:, [1, 2, 0]], [0, 2], [False, True, True])
-    torch.testing.assert_close(ahead, behind)
+    assert _told(gate, descriptions[:2, 0], [1.0, -1.0])[1] > before[1]
 
 
 def test_all_clicks_tell_whose_image_it_is(gate: Gate, descriptions: torch.Tensor) -> None:
-    one, other = descriptions[0, :, 0], descriptions[1, :, 0]
-    each = [
-        torch.cat([1 - shares.sum(dim=1, keepdim=True), shares], dim=1)
-        for shares in map(gate.shares, (one[None], other[None]))
-    ]
-    expected = each[0] * each[1] / (each[0] * each[1]).sum()
-    torch.testing.assert_close(gate.shares(torch.cat([one, other])[None]), expected[:, 1:])
+    first, second = (gate.shares(one[None])[0] for one in descriptions[:2, :, 0])
+    expected = first * second.sqrt()
+    expected /= expected.sum() + (1 - first.sum()) * (1 - second.sum()).sqrt()
+    torch.testing.assert_close(gate.shares(descriptions[:2, 0, 0][None], [1.0, -0.5])[0], expected)
 
 
 @pytest.mark.parametrize("builder", ["tiny", "vit_b"])

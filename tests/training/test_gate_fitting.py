@@ -65,12 +65,8 @@ def test_own_configuration_tells_apart_what_native_cannot(fitted: Gate) -> None:
 
 
 def test_it_is_less_sure_where_patients_differ_more() -> None:
-    sure = [
-        fit_gate(_gate(), [_clicks(0, spread=spread)], seed=0).confidences(
-            _clicks(1, spread=spread).descriptions[:, None], [0]
-        )
-        for spread in (1.0, 6.0)
-    ]
+    gates = {spread: fit_gate(_gate(), [_clicks(0, spread=spread)], seed=0) for spread in (1.0, 6.0)}
+    sure = [gate.confidences(_clicks(1, spread=spread).descriptions[:, None], [0]) for spread, gate in gates.items()]
     assert sure[0].amax(dim=1).mean() > sure[1].amax(dim=1).mean() + 0.1
 
 

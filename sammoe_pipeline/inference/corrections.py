@@ -1,0 +1,59 @@
+"""What a further click says of the answer that it follows: a slip at the border, or something else altogether."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.inference.segment import Answer
+
+SHALLOW, DEEP = 0.2, 0.5
+"""Depths of a click, in radii of the mask: nearer to its border than the first, a click only corrects the mask. A mask
+that is of another thing is corrected further in or out; beyond the second depth nothing else is likely."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A further click, seen from the answer that it follows.
+
+    Attributes:
+        trust: how far what lies where it was made tells what is meant, 0 to 1. At the border of a mask, where things
+            of two kinds meet, it tells nothing.
+        doubt: how clearly it says that the answer is of another thing, 0 to 1; 0 where it confirms the answer.
+    """
+
+    trust: float
+    doubt: float
+
+    @classmethod
+    def of(cls, answer: Answer, click: Click, spacing_mm: tuple[float, float, float]) -> Correction:
+        """Judges a click by how deep it lies in what is wrong, or right, for the size of the mask.
+
+        Args:
+            answer: to the clicks before.
+            click: in voxels of the answer's grid.
+            spacing_mm: of that grid.
+        """
+        import edt
+
+        mask = answer.logits.numpy() > 0
+        voxels = int(mask.sum())
+        if voxels == 0:
+            return cls(trust=1.0, doubt=1.0)
+        at = np.clip(np.round(click.position).astype(int), 0, np.array(answer.grid) - 1)
+        low = np.minimum(answer.start, at)
+        high = np.maximum(np.add(answer.start, mask.shape), at + 1)
+        around = np.zeros(high - low, dtype=np.bool_)
+        around[tuple(slice(s - a, s - a + n) for s, a, n in zip(answer.start, low, mask.shape, strict=True))] = mask
+        place = tuple(at - low)
+        inside = bool(around[place])
+        # The border lies half a voxel nearer than the middle of the nearest voxel beyond it. Where the image ends is no
+        # border of the mask.
+        side_mm = math.prod(spacing_mm) ** (1 / 3)
+        depth_mm = float(edt.edt(around if inside else ~around, anisotropy=spacing_mm)[place]) - side_mm / 2
+        radius_mm = side_mm * (voxels * 3 / (4 * math.pi)) ** (1 / 3)
+        trust = min(1.0, max(0.0, (depth_mm / radius_mm - SHALLOW) / (DEEP - SHALLOW)))
+        return cls(trust=trust, doubt=0.0 if click.positive == inside else trust)
