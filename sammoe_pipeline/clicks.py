@@ -19,8 +19,9 @@ RELATIVE_DEPTH = 0.5
 """A click lies at least this share of the greatest depth away from the border."""
 MOST_COMPONENTS = 5
 """Of a class whose targets are components, so many are clicked on, the largest ones."""
-SPECK_SHARE = 0.01
-"""A component with less than this share of its class in a case is taken for a slip of the pen: nobody clicks there."""
+SPECK_SHARE, SPECK_VOXELS = 0.01, 10
+"""A component with less than this share of its class in a case and fewer voxels is taken for a slip of the pen: nobody
+clicks there. A small lesion beside a large one has more."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def component_masks(mask: NDArray[Any]) -> tuple[NDArray[Any], list[int]]:
     sizes = np.bincount(components.ravel())[1:]
     # Stable, so that equal sizes keep one order everywhere.
     ordered = np.argsort(-sizes, kind="stable")
-    return components, [int(index) + 1 for index in ordered if sizes[index] >= SPECK_SHARE * sizes.sum()]
+    least = min(SPECK_VOXELS, SPECK_SHARE * sizes.sum())
+    return components, [int(index) + 1 for index in ordered if sizes[index] >= least]
 
 
 def component_at(mask: NDArray[np.bool_], click: Click) -> NDArray[np.bool_]:

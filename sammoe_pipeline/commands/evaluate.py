@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="draws of the clicks (default: 3)")
     parser.add_argument(
+        "--cases",
+        type=positive_int,
+        metavar="N",
+        help="ask in at most so many of the cases that a fold of a dataset holds out, drawn by chance: a first look at "
+        "large data (default: all of them)",
+    )
+    parser.add_argument(
         "--forgetting",
         nargs="?",
         type=positive_int,
@@ -100,6 +107,7 @@ def _run(arguments: argparse.Namespace) -> None:
         num_seeds=arguments.seeds,
         device=device,
         encoder=encoder,
+        cases_of_fold=arguments.cases,
         forgetting=arguments.forgetting,
         tolerance_mm=everywhere_mm,
         class_tolerances_mm=by_class_mm,

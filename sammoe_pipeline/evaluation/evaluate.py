@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 
 from sammoe_pipeline.artefacts import MixtureCard, provenance, sha256_of
@@ -75,6 +76,7 @@ def evaluate(
     num_seeds: int,
     device: str,
     encoder: EncoderOptions = EXACT,
+    cases_of_fold: int | None = None,
     forgetting: int | None = None,
     tolerance_mm: float | None = None,
     class_tolerances_mm: Mapping[str, float] | None = None,
@@ -97,6 +99,8 @@ def evaluate(
         num_seeds: how often clicks are drawn.
         device: "cuda" or "cpu".
         encoder: how the image encoder computes.
+        cases_of_fold: ask in at most so many of the cases that a fold of a dataset holds out, a seeded choice; all by
+            default.
         forgetting: also ask every expert about everybody's classes, at one click, in at most so many held-out cases of
             each dataset and fold.
         tolerance_mm: of surface Dice; by default the edge of a cube as large as a voxel, median over a dataset's cases.
@@ -125,7 +129,7 @@ def evaluate(
         "computed": [encoder.on(device), torch.get_num_threads()],
     }
     asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=False)
-    jobs = _held_out(planned, raw, wanted, asked, forgetting or 0, settings, tolerances_mm)
+    jobs = _held_out(planned, raw, wanted, asked, cases_of_fold, forgetting or 0, settings, tolerances_mm)
     if not jobs:
         raise UsageError(f"-f: no dataset of mixture '{name}' holds out cases in folds {', '.join(map(str, wanted))}.")
     folder = mixture_folder / EVALUATION
@@ -159,6 +163,7 @@ def evaluate(
         },
         absent=Counter((one.dataset, class_name) for _, one in finished for class_name in one.absent),
         tolerances_mm=tolerances_mm,
+        cases_of_fold=cases_of_fold,
         forgetting_cases=None if all(job.asked.forgetting for job in jobs) else forgetting,
         resources=_resources([one for _, one in finished]),
     )
@@ -179,6 +184,7 @@ def _held_out(
     raw: Sequence[RawDataset],
     folds: Sequence[int],
     asked: Asked,
+    cases_of_fold: int | None,
     forgetting: int,
     settings: Mapping[str, object],
     tolerances_mm: Mapping[ClassName, float],
@@ -187,7 +193,9 @@ def _held_out(
     jobs = []
     for fold in folds:
         for dataset, files in zip(planned, raw, strict=True):
-            for place, case in enumerate(dataset.fold(fold).val if fold < dataset.num_folds else ()):
+            held_out = dataset.fold(fold).val if fold < dataset.num_folds else ()
+            drawn = set(np.random.default_rng(fold).permutation(held_out)[:cases_of_fold].tolist())
+            for place, case in enumerate(case for case in held_out if case in drawn):
                 of_case = replace(asked, forgetting=place < forgetting)
                 key = _key({**settings, "asked": asdict(of_case)}, dataset, files, case, tolerances_mm)
                 jobs.append(_Job(dataset, files, fold, case, of_case, key))

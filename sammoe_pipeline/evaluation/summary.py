@@ -78,6 +78,8 @@ class EvaluationSummary(Artefact):
     tables: tuple[Table, ...]
     """One a kind of prompt: clicks first, fewest first."""
     routing: tuple[RoutingRow, ...]
+    cases_of_fold: int | None = None
+    """In how many of the cases that a fold of a dataset holds out was asked, at most; null where in all."""
     forgetting: tuple[ForgettingRow, ...] = ()
     """What each expert alone does to everybody's classes at one click, and both oracles, score by score; empty where
     not asked for."""
@@ -108,6 +110,7 @@ def summarise(
     patients: Mapping[CaseName, str] | None = None,
     absent: Mapping[ClassName, int] | None = None,
     tolerances_mm: Mapping[ClassName, float] | None = None,
+    cases_of_fold: int | None = None,
     forgetting_cases: int | None = None,
     resources: Resources | None = None,
 ) -> EvaluationSummary:
@@ -127,6 +130,7 @@ def summarise(
         patients: of cases; one that is not named is its own patient.
         absent: held-out cases that lack a class, where there are such.
         tolerances_mm: of surface Dice, by class.
+        cases_of_fold: in how many held-out cases of each dataset and fold was asked, at most; None: in all.
         forgetting_cases: in how many held-out cases of each dataset and fold experts were asked; None: in all.
         resources: what the evaluation took.
     """
@@ -162,6 +166,7 @@ def summarise(
         sampling_unit="patients" if any(patients.get(case, case[1]) != case[1] for case in answered) else "cases",
         tables=tables,
         routing=_routing(routing),
+        cases_of_fold=cases_of_fold,
         forgetting=tuple(row for metric in METRICS if experts for row in forgetting_rows(one_click, experts, metric)),
         forgetting_cases=forgetting_cases,
         missing_cases=tuple(

@@ -127,10 +127,11 @@ def forgetting_numbers(row: ForgettingRow) -> list[float]:
 
 def asked_in(summary: EvaluationSummary) -> str:
     """Words in how many cases experts were asked about everybody's classes, where it was not in all."""
-    most = summary.forgetting_cases
-    if most is None:
-        return ""
-    return f", in at most {most} held-out {'case' if most == 1 else 'cases'} of each dataset and fold"
+    return "" if summary.forgetting_cases is None else f",{_in_at_most(summary.forgetting_cases)}"
+
+
+def _in_at_most(cases: int) -> str:
+    return f" in at most {cases} held-out {'case' if cases == 1 else 'cases'} of each dataset and fold"
 
 
 def prompt_words(prompt: Prompt, clicks: int) -> str:
@@ -191,6 +192,8 @@ def footnotes(table: Table, summary: EvaluationSummary, *, mark: str) -> list[st
         notes.append(f"Held-out cases without the class, where nobody could click on it: {', '.join(lacking)}.")
     if summary.absent_classes:
         notes.append(f"Classes that no held-out case has: {', '.join(summary.absent_classes)}.")
+    if summary.cases_of_fold is not None:
+        notes.append(f"Asked{_in_at_most(summary.cases_of_fold)} alone, drawn by chance.")
     if summary.missing_cases:
         notes.append(f"Held-out cases without any answer: {', '.join(summary.missing_cases)}.")
     return notes

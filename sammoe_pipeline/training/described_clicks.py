@@ -35,7 +35,7 @@ _MOST_TIMES = 12
 """That a class of one case is clicked on: more of the same patient tell little."""
 _OFF_TASK_CLICKS = 4
 """For each time that a class is clicked on in a case, or a quarter of the number of classes where that is more."""
-_DESIGN = 4
+_DESIGN = 5
 """Counts up when clicks are drawn or described another way, so that those of before are described again."""
 
 

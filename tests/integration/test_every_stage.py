@@ -195,6 +195,25 @@ def test_the_locator_is_asked_about_classes_that_a_case_lacks(trained: Workspace
     assert (ball["cases"], ball["absent"]) == (1, 2)
 
 
+def test_some_cases_may_stand_for_all(trained: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*trained.flags, *trained.model_flags, "--seeds", "1", "--cases"]
+    folder = trained.results / "mixtures" / "default" / "evaluation"
+    kept = []
+    for number in ("1", "2"):
+        assert sammoe_evaluate([*flags, number]) == 0
+        kept.append({(row["fold"], row["case"]) for row in _rows(folder / "cases.csv")})
+    assert [sorted(fold for fold, _ in cases) for cases in kept] == [["0", "1"], ["0", "0", "1", "1"]]
+    assert kept[0] < kept[1]
+    assert "Asked in at most 2 held-out cases of each dataset and fold alone" in capsys.readouterr().out
+
+
+def test_routing_is_kept_for_each_number_of_clicks(evaluation: Path) -> None:
+    rows = _rows(evaluation / "routing.csv")
+    prompts = {count: [(row["case"], row["class_name"]) for row in rows if row["clicks"] == count] for count in "12"}
+    assert len(rows) == len(prompts["1"]) + len(prompts["2"])
+    assert prompts["1"] == prompts["2"] != []
+
+
 def test_patients_named_later_are_drawn_without_asking_again(
     trained: Workspace, evaluation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

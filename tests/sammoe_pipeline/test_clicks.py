@@ -141,9 +141,18 @@ def test_components_come_from_large_to_small() -> None:
     assert [int((components == number).sum()) for number in numbers] == [36, 8]
 
 
-def test_nobody_clicks_on_a_speck() -> None:
+@pytest.mark.parametrize(
+    ("voxels", "clicked"), [pytest.param(9, False, id="few"), pytest.param(10, True, id="small lesion")]
+)
+def test_nobody_clicks_on_a_speck(voxels: int, clicked: bool) -> None:
+    mask = np.zeros((30, 12, 12), dtype=np.bool_)
+    mask[:16, :, :] = True
+    mask[18 : 18 + voxels, 5, 5] = True
+    clicks = component_clicks(mask, np.random.default_rng(0))
+    assert [_at(click)[0] >= 18 for click in clicks] == ([False, True] if clicked else [False])
+
+
+def test_few_voxels_are_a_component_where_the_class_has_no_more() -> None:
     mask = np.zeros((9, 9, 9), dtype=np.bool_)
-    mask[:6, :6, :6] = True
-    mask[8, 8, 8] = True
-    assert len(component_masks(mask)[1]) == 1
-    assert all(max(click.position) < 6 for click in component_clicks(mask, np.random.default_rng(0)))
+    mask[0, 0, :6] = mask[4, 4, 4] = True
+    assert len(component_masks(mask)[1]) == 2
