@@ -31,7 +31,7 @@ class ClassFingerprint(Record):
     cases: int
     """Cases that contain the class."""
     components: float
-    """Median number of connected components a case; specks, fewer than ten voxels below 1 % of the class, are not counted."""
+    """Median number of connected components a case, without specks: fewer than ten voxels below 1 % of the class."""
     volume_mm3: float
     """Median volume."""
     extent_mm: tuple[float, float, float]
