@@ -183,9 +183,9 @@ def _routing(summary: EvaluationSummary, routing: Sequence[RoutingRecord]) -> st
         f"where it has none.",
     )
     return f"""<h2>Who answered</h2>
-<p>For each prompt the gate gives every expert a confidence, and again after clicks that find the answer wrong. Below the
-threshold of its dataset's experts ({thresholds_in_words(summary.thresholds)}) the general expert answers alone, as if there
-were no mixture.</p>
+<p>For each prompt the gate gives every expert a confidence, and again after clicks that find the answer wrong. Below
+the threshold of its dataset's experts ({thresholds_in_words(summary.thresholds)}) the general expert answers alone, as
+if there were no mixture.</p>
 {matrices}
 {histogram}"""
 
