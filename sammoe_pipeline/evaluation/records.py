@@ -65,7 +65,7 @@ class RoutingRecord(Record):
     class_name: Name
     task: Name | None
     clicks: int
-    """How many it decided by."""
+    """That the prompt had by then."""
     seed: int
     chosen: Name
     """Key of the expert that answered, or "general"."""

@@ -31,7 +31,7 @@ class RoutingRow(Record):
     dataset: str
     task: str | None
     clicks: int = 1
-    """Of each prompt, by all of which the gate decided."""
+    """That each prompt had by then."""
     chosen: dict[str, int]
     """By expert key or "general"."""
 

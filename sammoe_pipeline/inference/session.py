@@ -188,7 +188,7 @@ class Session:
         return Interaction(positive_first(clicks), region) if any(click.positive for click in clicks) else None
 
     def _route(self, output: OutputClass, prompt: Interaction) -> Routing:
-        key = (output, tuple(prompt.clicks))
+        key = (output, prompt.clicks)
         if key not in self._routings:
             self._routings[key] = output.route(self._mixture, self._case, prompt)
         return self._routings[key]
