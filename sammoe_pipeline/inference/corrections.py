@@ -1,13 +1,15 @@
-"""What a further click says of the answer that it follows: a slip at the border, or something else altogether."""
+"""Further clicks: each says of the answer that it follows whether it slipped at the border or is of another thing."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sammoe_pipeline.clicks import Click
+from sammoe_pipeline.inference.routing import GENERAL, Routing, doubted, reconsider, select
 from sammoe_pipeline.inference.segment import Answer
 
 SHALLOW, DEEP = 0.2, 0.5
@@ -57,3 +59,36 @@ class Correction:
         radius_mm = side_mm * (voxels * 3 / (4 * math.pi)) ** (1 / 3)
         trust = min(1.0, max(0.0, (depth_mm / radius_mm - SHALLOW) / (DEEP - SHALLOW)))
         return cls(trust=trust, doubt=0.0 if click.positive == inside else trust)
+
+
+def decide(
+    clicks: Sequence[Click],
+    judge: Callable[[Sequence[Click], Sequence[float]], dict[str, float]],
+    answer: Callable[[Sequence[Click], Routing], Answer],
+    *,
+    spacing_mm: tuple[float, float, float],
+    thresholds: Mapping[str, float],
+    top_k: int,
+) -> Routing:
+    """Decides who answers a prompt: by its first click, and again by each that finds the answer wrong.
+
+    Args:
+        clicks: in voxels of the answers' grid, in the order in which they were made; the first is positive.
+        judge: gives the confidences, by key, in clicks that count what their votes say: below 0 speaks against.
+        answer: gives the answer to the clicks so far of whom was chosen.
+        spacing_mm: of the answers' grid.
+        thresholds: as in `select`.
+        top_k: as in `select`.
+    """
+    heard, votes, doubts = [clicks[0]], [1.0], dict[str, float]()
+    routing = select(judge(heard, votes), thresholds=thresholds, top_k=top_k)
+    for number, click in enumerate(clicks[1:], start=1):
+        correction = Correction.of(answer(clicks[:number], routing), click, spacing_mm)
+        if correction.trust > 0:
+            heard.append(click)
+            votes.append(correction.trust if click.positive else -correction.trust)
+            for answering in routing.chosen or (GENERAL,):
+                doubts[answering] = max(doubts.get(answering, 0.0), correction.doubt)
+            likely = doubted(judge(heard, votes), doubts)
+            routing = reconsider(routing, likely, thresholds=thresholds, top_k=top_k)
+    return routing

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sammoe_pipeline.artefacts import Configuration, MixtureCard, MixtureDataset, MixtureExpert
 from sammoe_pipeline.clicks import Click
@@ -22,18 +21,10 @@ from sammoe_pipeline.errors import ArtefactError, UsageError, did_you_mean
 from sammoe_pipeline.foundations import Foundation, find_foundation
 from sammoe_pipeline.geometry import Bounds, spacing_of
 from sammoe_pipeline.inference.case_image import CaseImage
-from sammoe_pipeline.inference.corrections import Correction
+from sammoe_pipeline.inference.corrections import decide
 from sammoe_pipeline.inference.encoded_case import EncodedCase
-from sammoe_pipeline.inference.prompt_description import describe, gate_configurations
-from sammoe_pipeline.inference.routing import (
-    GENERAL,
-    LEAST_CONFIDENCE,
-    Routing,
-    doubted,
-    expert_key,
-    reconsider,
-    select,
-)
+from sammoe_pipeline.inference.gates_at_work import GatesAtWork
+from sammoe_pipeline.inference.routing import GENERAL, Routing, expert_key
 from sammoe_pipeline.inference.segment import Answer, blend
 from sammoe_pipeline.inference.stored_networks import load_experts, load_gates, load_locators
 from sammoe_pipeline.model import MaskDecoder, SamMed3D
@@ -261,61 +252,21 @@ class Mixture:
         """
         if not self.experts or not self.gates or self.card is None:
             return Routing(confidences={GENERAL: 1.0}, chosen={})
+        gates = GatesAtWork(self.foundation, self.card.datasets, self.experts, self.gates)
         if dataset is None or class_name is None:
-            judge = partial(self._confidences, case)
+            judge = partial(gates.confidences, case)
         elif (key := self.expert_of(dataset, class_name)) is not None:
-            judge = partial(self._confidence_in, case, dataset=dataset, key=key)
+            judge = partial(gates.confidences_in, case, dataset=dataset, key=key)
         else:
             return Routing(confidences={GENERAL: 1.0}, chosen={})
-        if answer is None:
-            answer = partial(self.answer, case, general_configuration=self.foundation.native)
-        thresholds = {expert_key(expert.dataset, expert.task): expert.threshold for expert in self.experts}
-        heard, votes, doubts = [clicks[0]], [1.0], dict[str, float]()
-        routing = select(judge(heard, votes), thresholds=thresholds, top_k=self.card.top_k)
-        for number, click in enumerate(clicks[1:], start=1):
-            correction = Correction.of(answer(clicks[:number], routing), click, spacing_of(case.image.affine))
-            if correction.trust > 0:
-                heard.append(click)
-                votes.append(correction.trust if click.positive else -correction.trust)
-                for answering in routing.chosen or (GENERAL,):
-                    doubts[answering] = max(doubts.get(answering, 0.0), correction.doubt)
-                likely = doubted(judge(heard, votes), doubts)
-                routing = reconsider(routing, likely, thresholds=thresholds, top_k=self.card.top_k)
-        return routing
-
-    def _confidences(self, case: EncodedCase, clicks: Sequence[Click], votes: Sequence[float]) -> dict[str, float]:
-        """Judges a prompt that may mean anything; configurations of datasets that it cannot be of are not looked at."""
-        descriptions = self._described(case, clicks, [0])
-        with torch.inference_mode():
-            shares = torch.stack([gate.shares(descriptions[:, :, 0], votes)[0] for gate in self.gates]).mean(dim=0)
-            likely = [index for index, share in enumerate(shares.tolist()) if share >= LEAST_CONFIDENCE]
-            told = [self.gates[0].datasets[index] for index in likely]
-            descriptions = self._described(case, clicks, sorted({0}.union(*(one.everything for one in told))))
-            each = [gate.confidences(descriptions, likely, votes)[0] for gate in self.gates]
-        keys = [GENERAL, *(expert_key(expert.dataset, expert.task) for expert in self.experts)]
-        return dict(zip(keys, torch.stack(each).mean(dim=0).tolist(), strict=True))
-
-    def _confidence_in(
-        self, case: EncodedCase, clicks: Sequence[Click], votes: Sequence[float], *, dataset: str, key: str
-    ) -> dict[str, float]:
-        """Judges a prompt that is said to mean a class: its expert, or the general one."""
-        assert self.card is not None
-        _, indices = gate_configurations(self.foundation, self.experts)
-        member = [one.dataset for one in self.card.datasets].index(dataset)
-        expert = [expert_key(one.dataset, one.task) for one in self.experts].index(key)
-        descriptions = self._described(case, clicks, sorted({0, indices[expert]}))
-        with torch.inference_mode():
-            each = [gate.confidence_of(descriptions, dataset=member, expert=expert, votes=votes) for gate in self.gates]
-        confidence = float(torch.stack(each).mean())
-        return {GENERAL: 1 - confidence, key: confidence}
-
-    def _described(self, case: EncodedCase, clicks: Sequence[Click], needed: Sequence[int]) -> Tensor:
-        """Returns (1, N, K, F), zeros in the configurations that are not needed."""
-        configurations, _ = gate_configurations(self.foundation, self.experts)
-        found = describe(case, clicks, [configurations[index] for index in needed])
-        descriptions = found.new_zeros(1, len(clicks), len(configurations), found.shape[2])
-        descriptions[0, :, list(needed)] = found
-        return descriptions
+        return decide(
+            clicks,
+            judge,
+            answer or partial(self.answer, case, general_configuration=self.foundation.native),
+            spacing_mm=spacing_of(case.image.affine),
+            thresholds={expert_key(expert.dataset, expert.task): expert.threshold for expert in self.experts},
+            top_k=self.card.top_k,
+        )
 
     def answer(
         self, case: EncodedCase, clicks: Sequence[Click], routing: Routing, *, general_configuration: Configuration
