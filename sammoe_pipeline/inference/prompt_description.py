@@ -153,5 +153,5 @@ def _features(shown: Sequence[_Shown], *, for_answers: bool) -> Tensor:
             embedding = model.encode(windows[:, None].to(points.device))
         logits = model.decode(embedding, points, labels)
         return prompt_features(
-            embedding, points, logits, context_channels=model.context_channels, patch_size=model.patch_size
+            embedding, points[:, 0], logits, context_channels=model.context_channels, patch_size=model.patch_size
         )

@@ -24,19 +24,19 @@ def num_prompt_features(context_channels: int, detail_channels: int) -> int:
 
 
 def prompt_features(
-    embedding: Tensor, points: Tensor, mask_logits: Tensor, *, context_channels: int, patch_size: int
+    embedding: Tensor, point: Tensor, mask_logits: Tensor, *, context_channels: int, patch_size: int
 ) -> Tensor:
     """Describes a prompt by the frozen embedding where it points.
 
     Where in the window a click lies says nothing about what was clicked on, since windows are centred on clicks; so the
     description holds image features alone, from the finest grid that the embedding has: its detail, or else its
-    context. They are read at the clicks, in boxes around them, and under the general decoder's soft mask, whose own
+    context. They are read at the click, in a box around it, and under the general decoder's soft mask, whose own
     size, place, spread and certainty follow. Their mean and deviation over the window tell what the image looks like,
     so that the same tissue of patients who look different can be known for the same.
 
     Args:
         embedding: (B, C + 64 (D + V), g, g, g), or (B, C, g, g, g) without detail.
-        points: (B, N, 3), positive clicks in voxels of the window.
+        point: (B, 3), the click in voxels of the window.
         mask_logits: (B, 1, m, m, m), the general decoder's answer.
         context_channels: C.
         patch_size: P, voxels a side of the window.
@@ -48,7 +48,7 @@ def prompt_features(
     with torch.autocast(embedding.device.type, enabled=False):
         has_detail = embedding.shape[1] > context_channels
         cells = (detail_of(embedding, context_channels) if has_detail else embedding.movedim(1, -1)).float()
-        at = (points.float() + 0.5) / patch_size
+        at = (point.float() + 0.5) / patch_size
         soft = mask_logits.float().sigmoid()
         weight = F.adaptive_avg_pool3d(soft, cells.shape[1]).flatten(1)
         share = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-6)
@@ -60,13 +60,13 @@ def prompt_features(
 
 
 def _averaged(cells: Tensor, at: Tensor, reach: int) -> Tensor:
-    """Averages cells over cubes around places, and over the places.
+    """Averages cells over a cube around a place.
 
-    A cube's average is a product of one weighting an axis, so nothing is averaged where nobody asks.
+    It is a product of one weighting an axis, so nothing is averaged where nobody asks.
 
     Args:
         cells: (B, m, m, m, D).
-        at: (B, N, 3), fractions of the window; between cells it is interpolated.
+        at: (B, 3), fractions of the window; between cells it is interpolated.
         reach: cells on each side of the place that a cube has, as far as they lie in the window.
 
     Returns:
@@ -75,23 +75,23 @@ def _averaged(cells: Tensor, at: Tensor, reach: int) -> Tensor:
     order = torch.arange(cells.shape[1], device=cells.device)
     cubes = ((order[:, None] - order).abs() <= reach).to(cells.dtype)
     cubes = cubes / cubes.sum(dim=1, keepdim=True)
-    places = (at * len(order) - 0.5).clamp(0, len(order) - 1)
-    near = (1 - (places[..., None] - order).abs()).clamp(min=0)
-    along_x, along_y, along_z = (near @ cubes).unbind(dim=2)
-    read = torch.einsum("bnx,bxyzd->bnyzd", along_x, cells)
-    read = torch.einsum("bny,bnyzd->bnzd", along_y, read)
-    return torch.einsum("bnz,bnzd->bnd", along_z, read).mean(dim=1)
+    place = (at * len(order) - 0.5).clamp(0, len(order) - 1)
+    near = (1 - (place[..., None] - order).abs()).clamp(min=0)
+    along_x, along_y, along_z = (near @ cubes).unbind(dim=1)
+    read = torch.einsum("bx,bxyzd->byzd", along_x, cells)
+    read = torch.einsum("by,byzd->bzd", along_y, read)
+    return torch.einsum("bz,bzd->bd", along_z, read)
 
 
 def _shape_of(soft: Tensor, logits: Tensor, share: Tensor, at: Tensor) -> Tensor:
-    """Returns (B, 9) of a soft mask: log of its volume, its middle relative to the clicks, its spread along each axis,
+    """Returns (B, 9) of a soft mask: log of its volume, its middle relative to the click, its spread along each axis,
     its highest logit and how sure it is on average.
 
     Args:
         soft: (B, 1, m, m, m), probabilities.
         logits: the same before the sigmoid.
         share: (B, c^3) of the mask's mass in each cell.
-        at: (B, N, 3) clicks, fractions of the window.
+        at: (B, 3) click, fractions of the window.
     """
     cells = round(share.shape[1] ** (1 / 3))
     middles = (torch.arange(cells, device=share.device) + 0.5) / cells
@@ -101,4 +101,4 @@ def _shape_of(soft: Tensor, logits: Tensor, share: Tensor, at: Tensor) -> Tensor
     volume = soft.mean(dim=(1, 2, 3, 4)).clamp(min=1e-6).log()
     peak = logits.flatten(1).amax(dim=1)
     certainty = (soft - 0.5).abs().mean(dim=(1, 2, 3, 4))
-    return torch.cat([volume[:, None], middle - at.mean(dim=1), spread, peak[:, None], certainty[:, None]], dim=1)
+    return torch.cat([volume[:, None], middle - at, spread, peak[:, None], certainty[:, None]], dim=1)
