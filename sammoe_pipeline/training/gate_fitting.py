@@ -43,9 +43,14 @@ def fit_gate(gate: Gate, clicks: Sequence[DescribedClicks], *, seed: int) -> Gat
     Returns:
         The gate.
     """
+    from tqdm import tqdm
+
     known, right, first = sum(len(of.classes) for of in clicks), 0, 0
     if not known:
         return gate.eval()
+    bar = tqdm(
+        total=1 + sum(len(dataset.views) for dataset in gate.datasets), desc="Fitting the gate", unit="discriminant"
+    )
     _reduce(gate, torch.cat([of.descriptions.flatten(0, 1) for of in clicks]).double())
     native: list[_Samples] = []
     for index, (dataset, of_dataset) in enumerate(zip(gate.datasets, clicks, strict=True)):
@@ -60,11 +65,14 @@ def fit_gate(gate: Gate, clicks: Sequence[DescribedClicks], *, seed: int) -> Gat
             if len(seen):
                 choice = _choose(samples)
                 _fill(gate.discriminant(index, view), samples, choice)
+            bar.update()
         right += choice.right if len(components) else 0
         first += dataset.num_components
     together = _Samples.joined(native)
     choice = _choose(together)
     gate.root.copy_(_fill(gate.whose, together, choice))
+    bar.update()
+    bar.close()
     sizes = [dataset.num_components for dataset in gate.datasets]
     likeliest = torch.stack([mean_density(part) for part in torch.split(choice.left_out, sizes, dim=1)]).amax(dim=0)
     gate.reach.copy_(torch.quantile(likeliest - choice.common, _ATYPICAL))
