@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 
 from sammoe_pipeline.artefacts import MixtureCard, provenance, sha256_of
 from sammoe_pipeline.encoder_options import EXACT, EncoderOptions
-from sammoe_pipeline.errors import UsageError, did_you_mean
+from sammoe_pipeline.errors import UsageError
 from sammoe_pipeline.evaluation.case_run import Asked, CaseRun
 from sammoe_pipeline.evaluation.finished import FinishedCase, FinishedCases, kept
-from sammoe_pipeline.evaluation.label_maps import voxel_edge
+from sammoe_pipeline.evaluation.held_out import HeldOutCase, held_out_cases
 from sammoe_pipeline.evaluation.oracles import oracle_records
 from sammoe_pipeline.evaluation.pictures import Picture
 from sammoe_pipeline.evaluation.records import ClassName, write_cases, write_experts, write_routing
 from sammoe_pipeline.evaluation.report import write_report
 from sammoe_pipeline.evaluation.summary import EvaluationSummary, Resources, summarise
+from sammoe_pipeline.evaluation.tolerances import surface_tolerances
 from sammoe_pipeline.foundations import Foundation
 from sammoe_pipeline.inference.mixture import Mixture
 from sammoe_pipeline.inference.routing import expert_key
@@ -49,19 +46,6 @@ logger = logging.getLogger(__name__)
 
 _PICTURED = 12
 """Classes of a dataset of which pictures are shown."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One held-out case."""
-
-    dataset: PlannedDataset
-    files: RawDataset
-    fold: int
-    case: str
-    asked: Asked
-    key: str
-    """Of everything that its answers depend on."""
 
 
 def evaluate(
@@ -122,14 +106,14 @@ def evaluate(
     # A mixture may hold a choice of the plans' experts: classes of the others are general tasks in it.
     joined = {expert_key(expert.dataset, expert.task) for expert in card.experts}
     planned = [dataset.with_experts(joined) for dataset in planned]
-    tolerances_mm = _tolerances(planned, tolerance_mm, class_tolerances_mm or {})
+    tolerances_mm = surface_tolerances(planned, tolerance_mm, class_tolerances_mm or {})
     settings = {
         "mixture": sha256_of(mixture_folder / MIXTURE_JSON),
         "foundation": foundation.card.sha256,
         "computed": [encoder.on(device), torch.get_num_threads()],
     }
     asked = Asked(clicks=tuple(sorted(set(clicks))), num_seeds=num_seeds, forgetting=False)
-    jobs = _held_out(planned, raw, wanted, asked, cases_of_fold, forgetting or 0, settings, tolerances_mm)
+    jobs = held_out_cases(planned, raw, wanted, asked, cases_of_fold, forgetting or 0, settings, tolerances_mm)
     if not jobs:
         raise UsageError(f"-f: no dataset of mixture '{name}' holds out cases in folds {', '.join(map(str, wanted))}.")
     folder = mixture_folder / EVALUATION
@@ -179,31 +163,8 @@ def evaluate(
     return summary
 
 
-def _held_out(
-    planned: Sequence[PlannedDataset],
-    raw: Sequence[RawDataset],
-    folds: Sequence[int],
-    asked: Asked,
-    cases_of_fold: int | None,
-    forgetting: int,
-    settings: Mapping[str, object],
-    tolerances_mm: Mapping[ClassName, float],
-) -> list[_Job]:
-    """Returns the cases that folds hold out; in the first few of each dataset and fold, experts are asked as well."""
-    jobs = []
-    for fold in folds:
-        for dataset, files in zip(planned, raw, strict=True):
-            held_out = dataset.fold(fold).val if fold < dataset.num_folds else ()
-            drawn = set(np.random.default_rng(fold).permutation(held_out)[:cases_of_fold].tolist())
-            for place, case in enumerate(case for case in held_out if case in drawn):
-                of_case = replace(asked, forgetting=place < forgetting)
-                key = _key({**settings, "asked": asdict(of_case)}, dataset, files, case, tolerances_mm)
-                jobs.append(_Job(dataset, files, fold, case, of_case, key))
-    return jobs
-
-
 def _ask(
-    jobs: Sequence[_Job],
+    jobs: Sequence[HeldOutCase],
     store: FinishedCases,
     tolerances_mm: Mapping[ClassName, float],
     *,
@@ -225,7 +186,7 @@ def _ask(
                 name, foundation=foundation, results=results, device=device, folds=[fold], encoder=encoder
             )
 
-            def run(job: _Job, mixture: Mixture = mixture) -> tuple[_Job, FinishedCase, list[Picture]]:
+            def run(job: HeldOutCase, mixture: Mixture = mixture) -> tuple[HeldOutCase, FinishedCase, list[Picture]]:
                 began = time.monotonic()
                 case = CaseRun(
                     mixture=mixture,
@@ -249,7 +210,7 @@ def _ask(
     return [(job.fold, one) for job, one in finished.items() if one is not None]
 
 
-def _finish(job: _Job, run: CaseRun, seconds: float) -> FinishedCase:
+def _finish(job: HeldOutCase, run: CaseRun, seconds: float) -> FinishedCase:
     on_card = run.mixture.device.type == "cuda"
     return FinishedCase(
         key=job.key,
@@ -284,52 +245,6 @@ def _memory_mb() -> float | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _key(
-    settings: Mapping[str, object],
-    dataset: PlannedDataset,
-    files: RawDataset,
-    case: str,
-    tolerances_mm: Mapping[ClassName, float],
-) -> str:
-    """Returns a SHA-256 of all that decides how a case is answered and scored."""
-    raw = next((one for one in files.training_cases if one.name == case), None)
-    paths = [dataset.paths.ground_truth(case), *(raw.images if raw else ())]
-    parts = {
-        **settings,
-        "plan": dataset.plan.model_dump(mode="json"),
-        "labels": dataset.description.labels,
-        "ignore": dataset.description.ignore,
-        "tolerances_mm": [tolerances_mm[dataset.name, label] for label in dataset.description.labels],
-        "files": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()],
-    }
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _tolerances(
-    planned: Sequence[PlannedDataset], everywhere_mm: float | None, by_class_mm: Mapping[str, float]
-) -> dict[ClassName, float]:
-    """Returns the tolerance of surface Dice of every class."""
-    names = [(dataset.name, label) for dataset in planned for label in dataset.description.labels]
-    known = {label for _, label in names} | {f"{dataset}/{label}" for dataset, label in names}
-    for given, value in by_class_mm.items():
-        if given not in known:
-            raise UsageError(
-                f"--tolerance {given}={value:g}: the mixture has no class '{given}'.{did_you_mean(given, known)}"
-            )
-    usual = {
-        dataset.name: voxel_edge(
-            dataset.paths.ground_truth(case) for case in {case for fold in dataset.splits.folds for case in fold.val}
-        )
-        if everywhere_mm is None
-        else everywhere_mm
-        for dataset in planned
-    }
-    return {
-        (dataset, label): by_class_mm.get(f"{dataset}/{label}", by_class_mm.get(label, usual[dataset]))
-        for dataset, label in names
-    }
 
 
 def _pictured(dataset: PlannedDataset) -> tuple[str, ...]:
