@@ -4,43 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from planning.candidate_experts import Candidate, remarks_on
-from planning.configurations import (
-    CEILING_CASES,
-    CeilingJob,
-    cell_voxels_of,
-    choose_locator_configuration,
-    fitting_configurations,
-    measure_ceilings,
-    propose_configurations,
-)
-from planning.expert_choice import (
-    MEASURED_CASES,
-    Measurement,
-    Score,
-    TargetKind,
-    choose_configuration,
-    evidence_of,
-    measure_decoders,
-    pool_evidence,
-    worth_measuring,
-)
+from planning.configurations import choose_locator_configuration
+from planning.expert_choice import choose_configuration, pool_evidence
+from planning.ground import Ground
 from planning.memory import Memory
 from planning.tasks import group_into_tasks, locator_budget, shared_configuration, training_settings
-from sammoe_pipeline.artefacts import (
-    CandidateEvidence,
-    ClassPlan,
-    Configuration,
-    DatasetFingerprint,
-    Grouping,
-    Plan,
-    Splits,
-    Task,
-)
+from sammoe_pipeline.artefacts import CandidateEvidence, ClassPlan, DatasetFingerprint, Grouping, Plan, Splits, Task
 from sammoe_pipeline.foundations import NATIVE, Foundation, check_hash
 from sammoe_pipeline.inference.routing import GENERAL
 from sammoe_pipeline.model import has_detail
@@ -82,23 +55,10 @@ def make_plan(
         memory: what finetuning may take of it.
         candidate_experts: finished experts of other datasets.
     """
-    cell_voxels = cell_voxels_of(foundation.card.builder)
-    proposed = propose_configurations(foundation.native, fingerprint, cell_voxels)
-    ground = _Ground(
-        raw=raw,
-        fingerprint=fingerprint,
-        foundation=foundation,
-        candidates={name: one for name, one in proposed.items() if memory.fits(one.patch_size)},
-        cell_voxels=cell_voxels,
-        cases_of=_training_cases_of(raw, fingerprint, splits, seed),
-        fold_without=_fold_without(raw, fingerprint, splits),
-        seed=seed,
-        device=device,
-    )
-    evidence = _gather_evidence(ground, workers)
+    ground = Ground.of(raw, fingerprint, splits, foundation, memory, seed=seed, device=device)
+    evidence = ground.gather_evidence(workers)
     of_both_sides = _pool_sides(fingerprint, evidence)
-    decisive = {**evidence, **of_both_sides}
-    choices = _choose(ground, decisive, expert_threshold, grouping)
+    choices = _choose(ground, {**evidence, **of_both_sides}, expert_threshold, grouping)
     by_expert = _measure_experts(ground, choices, candidate_experts)
     serving = {name: best for name, found in by_expert.items() if (best := _good_enough(found, expert_threshold))}
     tasks = group_into_tasks(
@@ -111,22 +71,7 @@ def make_plan(
     )
     tasks = tuple(task.model_copy(update={"start_from": _best_start(task, evidence, by_expert)}) for task in tasks)
     task_of = {name: task.name for task in tasks for name in task.classes} | serving
-    classes = {}
-    for name, choice in choices.items():
-        found, measured = decisive[name].get(NATIVE), by_expert.get(name, {})
-        general = _why_expert(found, task_of.get(name), measured, expert_threshold, ground.fold_without.get(name))
-        why = f"{general}; {choice.why}"
-        if name in of_both_sides:
-            why += f" (both sides together, with {fingerprint.classes[name].partner})"
-        classes[name] = ClassPlan(
-            configuration=choice.configuration,
-            target=ground.target(name),
-            task=task_of.get(name),
-            reason=why,
-            evidence=evidence[name],
-            measured_on=ground.measured_on(name) if evidence[name] else (),
-            experts=measured,
-        )
+    classes = _class_plans(ground, choices, task_of, by_expert, evidence, of_both_sides, expert_threshold)
     used = {chosen.configuration for chosen in classes.values()}
     configurations = {name: candidate for name, candidate in ground.candidates.items() if name in used}
     batch_size = memory.largest_batch(one.patch_size for one in configurations.values())
@@ -141,7 +86,7 @@ def make_plan(
         candidate_experts=tuple(candidate.entry for candidate in candidate_experts),
         remarks=(
             *remarks_on(raw, foundation, candidate_experts),
-            *(memory.remark_on(one) for name, one in proposed.items() if name not in ground.candidates),
+            *(memory.remark_on(one) for one in ground.too_large),
         ),
         locator_configuration=choose_locator_configuration(configurations, fingerprint, ground.cell_voxels),
         locator_budget=locator_budget(len(splits.folds[0].train), len(raw.labels), effort),
@@ -154,61 +99,6 @@ def make_plan(
         seed=seed,
         raw_digest=fingerprint.raw_digest,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Ground:
-    """What decisions stand on: the dataset, and how decoders are tried on it.
-
-    Attributes:
-        raw: the dataset.
-        fingerprint: of it.
-        foundation: whose encoder all decoders share.
-        candidates: configurations that finetuning has the memory for, native first.
-        cell_voxels: a side of one cell of the decoder's mask.
-        cases_of: by class, the cases of fold 0's `train` that have it, in a seeded order that all classes share.
-        fold_without: by class that the `train` of some fold lacks, the first such fold: there, none could learn it.
-        seed: of clicks.
-        device: to run the foundation on.
-    """
-
-    raw: RawDataset
-    fingerprint: DatasetFingerprint
-    foundation: Foundation
-    candidates: Mapping[str, Configuration]
-    cell_voxels: int
-    cases_of: Mapping[str, Sequence[str]]
-    fold_without: Mapping[str, int]
-    seed: int
-    device: str
-
-    def target(self, name: str) -> TargetKind:
-        """Returns what one click on a class points at."""
-        return "component" if self.fingerprint.classes[name].components >= 2 else "class"
-
-    def measured_on(self, name: str) -> tuple[str, ...]:
-        """Returns the first training cases that have a class, in the order of the dataset."""
-        chosen = set(self.cases_of[name][:MEASURED_CASES])
-        return tuple(case.name for case in self.raw.training_cases if case.name in chosen)
-
-    def measure(
-        self, decoders: Mapping[str, Path | None], candidates_of: Mapping[str, Sequence[str]]
-    ) -> dict[str, dict[str, dict[str, list[Score]]]]:
-        """Lets decoders answer one click on each class, in the configurations that are candidates for it.
-
-        Returns:
-            A score a case, by decoder, class and candidate.
-        """
-        measurements = {
-            name: Measurement(
-                values=self.raw.labels[name],
-                target=self.target(name),
-                cases=self.measured_on(name),
-                candidates=tuple(self.candidates[candidate] for candidate in candidates),
-            )
-            for name, candidates in candidates_of.items()
-        }
-        return measure_decoders(self.raw, self.foundation, decoders, measurements, seed=self.seed, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -226,42 +116,8 @@ class _Choice:
     needs_expert: bool
 
 
-def _training_cases_of(
-    raw: RawDataset, fingerprint: DatasetFingerprint, splits: Splits, seed: int
-) -> dict[str, list[str]]:
-    """Returns by class the cases of fold 0's `train` that have it, in a seeded order that all classes share."""
-    train = sorted(splits.folds[0].train)
-    order = [train[index] for index in np.random.default_rng(seed).permutation(len(train))]
-    classes_of = {case.case: set(case.classes) for case in fingerprint.cases}
-    return {name: [case for case in order if name in classes_of[case]] for name in raw.labels}
-
-
-def _fold_without(raw: RawDataset, fingerprint: DatasetFingerprint, splits: Splits) -> dict[str, int]:
-    """Returns by class that the training cases of some fold lack the first such fold."""
-    classes_of = {case.case: set(case.classes) for case in fingerprint.cases}
-    lacking: dict[str, int] = {}
-    for number, fold in enumerate(splits.folds):
-        present = {name for case in fold.train for name in classes_of[case]}
-        lacking |= {name: number for name in raw.labels if name not in present and name not in lacking}
-    return lacking
-
-
-def _gather_evidence(ground: _Ground, workers: int) -> dict[str, dict[str, CandidateEvidence]]:
-    """Measures ceilings from labels alone, then the general expert where the ceiling leaves hope."""
-    raw, classes = ground.raw, ground.fingerprint.classes
-    fitting = {name: fitting_configurations(ground.candidates, measured) for name, measured in classes.items()}
-    jobs = []
-    for case in raw.training_cases:
-        here = {name: fitting[name] for name in raw.labels if case.name in ground.cases_of[name][:CEILING_CASES]}
-        if here:
-            jobs.append(CeilingJob(case=case, labels=raw.labels, candidates=here, cell_voxels=ground.cell_voxels))
-    ceilings = measure_ceilings(jobs, workers=workers)
-    found = ground.measure({GENERAL: None}, {name: worth_measuring(of_class) for name, of_class in ceilings.items()})
-    return {name: evidence_of(ceilings.get(name, {}), found[GENERAL].get(name, {})) for name in raw.labels}
-
-
 def _choose(
-    ground: _Ground,
+    ground: Ground,
     evidence: Mapping[str, Mapping[str, CandidateEvidence]],
     expert_threshold: float,
     grouping: Grouping,
@@ -283,7 +139,7 @@ def _choose(
 
 
 def _measure_experts(
-    ground: _Ground, choices: Mapping[str, _Choice], experts: Sequence[Candidate]
+    ground: Ground, choices: Mapping[str, _Choice], experts: Sequence[Candidate]
 ) -> dict[str, dict[str, float]]:
     """Returns the mean Dice of finished experts on each class that needs one, where they are of its configuration."""
     by_expert: dict[str, dict[str, float]] = {name: {} for name, choice in choices.items() if choice.needs_expert}
@@ -324,6 +180,35 @@ def _best_start(
 
 def _dice_or_0(found: CandidateEvidence | None) -> float:
     return 0.0 if found is None or found.dice is None else found.dice
+
+
+def _class_plans(
+    ground: Ground,
+    choices: Mapping[str, _Choice],
+    task_of: Mapping[str, str],
+    by_expert: Mapping[str, dict[str, float]],
+    evidence: Mapping[str, dict[str, CandidateEvidence]],
+    of_both_sides: Mapping[str, dict[str, CandidateEvidence]],
+    expert_threshold: float,
+) -> dict[str, ClassPlan]:
+    """Writes down what was decided for each class, why, and what was measured."""
+    classes = {}
+    for name, choice in choices.items():
+        found, measured = {**evidence, **of_both_sides}[name].get(NATIVE), by_expert.get(name, {})
+        general = _why_expert(found, task_of.get(name), measured, expert_threshold, ground.fold_without.get(name))
+        why = f"{general}; {choice.why}"
+        if name in of_both_sides:
+            why += f" (both sides together, with {ground.fingerprint.classes[name].partner})"
+        classes[name] = ClassPlan(
+            configuration=choice.configuration,
+            target=ground.target(name),
+            task=task_of.get(name),
+            reason=why,
+            evidence=evidence[name],
+            measured_on=ground.measured_on(name) if evidence[name] else (),
+            experts=measured,
+        )
+    return classes
 
 
 def _pool_sides(

@@ -111,7 +111,7 @@ def _measured(monkeypatch: pytest.MonkeyPatch, *classes: str, **dice: float) -> 
         scores = {name.strip("_"): [Score(dice=value, seconds=0.1)] * 2 for name, value in dice.items()}
         return {"general": dict.fromkeys(classes, scores)}
 
-    monkeypatch.setattr("planning.planner.measure_decoders", measure)
+    monkeypatch.setattr("planning.ground.measure_decoders", measure)
 
 
 def test_a_class_that_the_general_expert_masters_needs_no_expert(
@@ -244,7 +244,7 @@ def better_in_larger_windows(monkeypatch: pytest.MonkeyPatch) -> None:
         }
         return dict.fromkeys(decoders, scores)
 
-    monkeypatch.setattr("planning.planner.measure_decoders", measure)
+    monkeypatch.setattr("planning.ground.measure_decoders", measure)
 
 
 @pytest.fixture
