@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,22 @@ def read_dataset_json(path: Path) -> DatasetJson:
     )
 
 
+def read_patients(path: Path, cases: Iterable[str]) -> dict[str, str]:
+    """Reads the patient of each case; one that the file does not name is a patient of its own, and all without a file.
+
+    Args:
+        path: of `patients.json`, {"CASE": "PATIENT"}.
+        cases: their names.
+
+    Raises:
+        ArtefactError: the file is no JSON object.
+    """
+    table = _read_json(path) if path.is_file() else {}
+    if not isinstance(table, dict):
+        raise ArtefactError(f'{path} holds no JSON object, but has to say {{"CASE": "PATIENT"}} of cases. Mend it.')
+    return {case: str(table.get(case, case)) for case in cases}
+
+
 def read_raw_dataset(folder: Path) -> RawDataset:
     """Reads a raw dataset's `dataset.json` and lists its cases. Voxels are not read; `verify` checks them.
 
@@ -138,7 +155,7 @@ def read_raw_dataset(folder: Path) -> RawDataset:
         ignore=description.ignore,
         file_ending=description.file_ending,
         training_cases=cases,
-        patients=_patients(folder / PATIENTS_JSON, [case.name for case in cases]),
+        patients=read_patients(folder / PATIENTS_JSON, [case.name for case in cases]),
     )
 
 
@@ -208,11 +225,6 @@ def visible_volumes(folder: Path, ending: str) -> tuple[dict[str, Path], list[st
         if not path.name.endswith(ending)
     ]
     return {path.name[: -len(ending)]: path for path in volumes if path.name.endswith(ending)}, faults
-
-
-def _patients(path: Path, cases: list[str]) -> dict[str, str]:
-    table = _read_json(path) if path.is_file() else {}
-    return {case: str(table.get(case, case)) for case in cases}
 
 
 def _read_json(path: Path) -> Any:

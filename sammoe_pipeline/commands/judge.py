@@ -11,7 +11,7 @@ from sammoe_pipeline.commands.command import add_workers_argument
 from sammoe_pipeline.errors import UsageError
 
 _NEEDED = ("references", "o")
-_JUDGING = (*_NEEDED, "labels", "num_processes")
+_JUDGING = (*_NEEDED, "labels", "patients", "num_processes")
 """Flags that go with `--predictions`, by where they are stored."""
 _TYPED = {"num_processes": "-np", "device": "-device"}
 """Flags that are not typed as they are stored."""
@@ -41,6 +41,13 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="dataset.json with the classes (default: each value above 0 is a class)",
+    )
+    group.add_argument(
+        "--patients",
+        type=Path,
+        metavar="FILE",
+        help='{"CASE": "PATIENT"}: intervals and tests are over patients (default: patients.json beside the folder of '
+        "references, else each case is a patient)",
     )
     group.add_argument("-o", type=Path, metavar="OUT", help="folder for summary.json and cases.csv")
     add_workers_argument(parser)
@@ -85,6 +92,7 @@ def judge_label_maps(arguments: argparse.Namespace) -> None:
         tolerance_mm=everywhere_mm,
         class_tolerances_mm=by_class_mm,
         workers=arguments.num_processes,
+        patients=arguments.patients,
     )
     sys.stdout.write(judgement_table(judgement))
 

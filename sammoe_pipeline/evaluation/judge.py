@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sammoe_pipeline.artefacts import provenance
-from sammoe_pipeline.errors import DatasetFaultsError, UsageError, did_you_mean
+from sammoe_pipeline.errors import ArtefactError, DatasetFaultsError, UsageError, did_you_mean
 from sammoe_pipeline.evaluation.judgement import Judgement, Scores, Tool, summarise, write_cases
 from sammoe_pipeline.evaluation.label_maps import CaseJob, Classes, score_case, voxel_edge
 from sammoe_pipeline.image_io import FILE_ENDINGS, file_ending
 from sammoe_pipeline.parallel import run_jobs
-from sammoe_pipeline.paths import CASES_CSV, SUMMARY_JSON
+from sammoe_pipeline.paths import CASES_CSV, PATIENTS_JSON, SUMMARY_JSON
+from sammoe_pipeline.raw_dataset import read_patients
 from sammoe_pipeline.verify import CaseFiles, find_faults
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def judge(
     tolerance_mm: float | None,
     class_tolerances_mm: Mapping[str, float],
     workers: int,
+    patients: Path | None = None,
 ) -> Judgement:
     """Scores the label maps of one or more folders against references, and writes what it found.
 
@@ -45,10 +47,12 @@ def judge(
         tolerance_mm: of surface Dice; by default the edge of a cube as large as a voxel, median over references.
         class_tolerances_mm: of single classes, in place of `tolerance_mm`.
         workers: processes; each holds two label maps at a time.
+        patients: a `patients.json`; by default that beside the folder of references, as in a raw dataset. A case that
+            it does not name is a patient of its own.
 
     Raises:
         UsageError: folders are missing, empty or named twice, no names match, or a tolerance names no class.
-        ArtefactError: `labels` is missing or no JSON.
+        ArtefactError: `labels` or `patients` is missing or no JSON.
         DatasetFaultsError: files are broken, off their reference's grid, or have values that `labels` does not name.
             All faults are named, those of headers before any voxel is read.
     """
@@ -70,6 +74,7 @@ def judge(
             f"No label map in {', '.join(map(str, predictions))} has the name of one in {references} (there is "
             f"'{some}', and '{next(iter(truths))}'). Name predictions like their references."
         )
+    patient_of = _patients(patients, references, list(files))
     _require_same_grids(references, {case: (truths[case], *found.values()) for case, found in files.items()})
     usual_mm = voxel_edge([truths[case] for case in files]) if tolerance_mm is None else tolerance_mm
     scores = _score(
@@ -95,6 +100,7 @@ def judge(
             for tool, folder in folders.items()
         },
         references=str(references),
+        patients=patient_of,
         provenance=provenance(seed=_SEED, device="cpu", threads=1),
     )
     write_cases(output / CASES_CSV, scores, list(found))
@@ -109,6 +115,16 @@ def _tool_names(folders: Sequence[Path]) -> dict[str, Path]:
         raise UsageError(f"--predictions {' '.join(map(str, folders))}: a folder is named twice.")
     names = [folder.resolve().name for folder in folders]
     return dict(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
+
+
+def _patients(given: Path | None, references: Path, cases: Sequence[str]) -> dict[str, str]:
+    """Returns the patient of each case."""
+    if given is not None and not given.is_file():
+        raise ArtefactError(f"--patients {given}: there is no such file.")
+    path = references.resolve().parent / PATIENTS_JSON if given is None else given
+    if path.is_file():
+        logger.info("Cases of one patient, which intervals and tests take together, are those of %s", path)
+    return read_patients(path, cases)
 
 
 def _require_own_folder(output: Path, folders: Iterable[Path]) -> None:

@@ -25,7 +25,7 @@ class ToolScores(Record):
     """How one tool did on one class, or over all classes."""
 
     means: dict[Metric, Estimate]
-    """Over cases where the score has a number, with a 95 % bootstrap interval over cases; without scores that have
+    """Over cases where the score has a number, with a 95 % bootstrap interval over patients; without scores that have
     none."""
     differences: dict[Metric, Difference]
     """From the first tool; empty for the first itself."""
@@ -61,21 +61,20 @@ class Tool(Record):
 
 
 class Judgement(Artefact):
-    """`summary.json` of `sammoe_evaluate --predictions`: label maps of one or more tools against references.
-
-    Folders do not say which cases are of one patient, so that intervals and tests take each case for a patient.
-    """
+    """`summary.json` of `sammoe_evaluate --predictions`: label maps of one or more tools against references."""
 
     note: str = DISCLAIMER
     references: str
     """Folder, as it was given."""
     cases: int
     """References with at least one prediction."""
+    patients: int
+    """Whose they are; intervals and tests are over them. A case of which nothing is known is a patient of its own."""
     predictions: dict[str, Tool]
     """The first is what the others are compared with."""
     classes: dict[str, JudgedClass]
     overall: dict[str, ToolScores]
-    """Means over classes of their means over cases; tests are over the means of each case."""
+    """Means over classes of their means over cases; tests are over the means of each patient."""
     provenance: Provenance
 
 
@@ -86,6 +85,7 @@ def summarise(
     tolerances_mm: Mapping[str, float],
     tools: Mapping[str, Tool],
     references: str,
+    patients: Mapping[str, str],
     provenance: Provenance,
 ) -> Judgement:
     """Sets tools side by side, class by class.
@@ -96,24 +96,26 @@ def summarise(
         tolerances_mm: by class.
         tools: in the order of `scores`.
         references: folder.
+        patients: by case.
         provenance: of the judgement; its seed also seeds the bootstrap.
     """
     names, cases = list(classes), sorted({case for judged in scores.values() for case in judged})
     tables = {tool: _tables(judged, cases, names) for tool, judged in scores.items()}
-    by_class = {
-        name: {tool: _tool_scores(tool, scores, tables, [index], names, provenance.seed) for tool in scores}
-        for index, name in enumerate(names)
-    }
-    everything = list(range(len(names)))
+    of_cases = [patients[case] for case in cases]
+
+    def condensed(columns: list[int]) -> dict[str, ToolScores]:
+        return {tool: _tool_scores(tool, scores, tables, columns, names, of_cases, provenance.seed) for tool in scores}
+
     return Judgement(
         references=references,
         cases=len(cases),
+        patients=len(set(of_cases)),
         predictions=dict(tools),
         classes={
-            name: JudgedClass(values=classes[name], tolerance_mm=tolerances_mm[name], tools=found)
-            for name, found in by_class.items()
+            name: JudgedClass(values=classes[name], tolerance_mm=tolerances_mm[name], tools=condensed([index]))
+            for index, name in enumerate(names)
         },
-        overall={tool: _tool_scores(tool, scores, tables, everything, names, provenance.seed) for tool in scores},
+        overall=condensed(list(range(len(names)))),
         provenance=provenance,
     )
 
@@ -153,6 +155,7 @@ def _tool_scores(
     tables: Mapping[str, _Tables],
     columns: list[int],
     classes: Sequence[str],
+    patients: Sequence[str],
     seed: int,
 ) -> ToolScores:
     """Condenses the scores of a tool on the classes of some columns."""
@@ -160,9 +163,9 @@ def _tool_scores(
     own = {metric: table[:, columns] for metric, table in tables[tool].items()}
     empty = [found.get(classes[column], BOTH_EMPTY).empty for found in scores[tool].values() for column in columns]
     strata = [""] * len(own["dice"])
-    means = {metric: estimate_mean(table, strata, seed=seed) for metric, table in own.items()}
+    means = {metric: estimate_mean(table, strata, seed=seed, patients=patients) for metric, table in own.items()}
     differences = {
-        metric: difference(table - tables[first][metric][:, columns], strata, seed=seed)
+        metric: difference(table - tables[first][metric][:, columns], strata, seed=seed, patients=patients)
         for metric, table in own.items()
         if tool != first
     }

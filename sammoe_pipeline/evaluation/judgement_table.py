@@ -74,15 +74,15 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _footnotes(judgement: Judgement) -> list[str]:
     several = len(judgement.predictions) > 1
     notes = [
-        f"Means over {judgement.cases} cases with 95 % bootstrap intervals over cases, each taken for another patient; "
+        f"Means over {judgement.cases} cases, with 95 % bootstrap intervals over {judgement.patients} patients; "
         "in brackets after a class, the tolerance of surface Dice.",
         "Judged: masks, one a case and class. Missed: prediction empty, reference not; invented: the reverse. These "
         "count with Dice 0 and the image's diagonal as HD95. Both empty: no score but the volume error.",
     ]
     if several:
         notes.append(
-            "Differences are over the masks for which both have Dice; p by Wilcoxon's signed-rank test over cases, not "
-            "corrected for the number of classes."
+            "Differences are over the masks for which both have Dice; p by Wilcoxon's signed-rank test over patients, "
+            "not corrected for the number of classes."
         )
     for name, tool in judgement.predictions.items():
         notes += _lacking(name, tool)

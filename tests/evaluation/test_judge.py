@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sammoe_pipeline.errors import DatasetFaultsError, UsageError
+from sammoe_pipeline.errors import ArtefactError, DatasetFaultsError, UsageError
 from sammoe_pipeline.evaluation.judge import judge
 from sammoe_pipeline.evaluation.judgement import Judgement
 from sammoe_pipeline.image_io import Volume, write_volume
@@ -89,6 +89,40 @@ def test_the_tolerance_is_a_voxel_s_edge_unless_given(run: RunJudge) -> None:
     assert run("first").classes["1"].tolerance_mm == pytest.approx((0.8 * 0.8 * 2.5) ** (1 / 3))
     given = run("first", tolerance_mm=2.0, class_tolerances_mm={"2": 3.0}).classes
     assert (given["1"].tolerance_mm, given["2"].tolerance_mm) == (2.0, 3.0)
+
+
+def test_intervals_are_over_patients(folder: Path, run: RunJudge) -> None:
+    alone = run("first")
+    (folder / "patients.json").write_text(json.dumps({"c0": "anna", "c1": "anna"}))
+    of_two = run("first")
+    assert (alone.patients, of_two.patients) == (3, 2)
+    dice = [found.classes["1"].tools["first"].means["dice"] for found in (alone, of_two)]
+    assert dice[0].mean == dice[1].mean
+    # The best case is never drawn without the other of its patient.
+    assert [estimate.interval[1] for estimate in dice if estimate.interval] == pytest.approx([1, (1 + 5 / 6) / 2])
+
+
+def test_a_named_table_of_patients_counts_in_place_of_the_one_beside_the_references(
+    folder: Path, run: RunJudge
+) -> None:
+    (folder / "patients.json").write_text(json.dumps({"c0": "anna", "c1": "anna"}))
+    (folder / "other.json").write_text(json.dumps(dict.fromkeys(["c0", "c1", "c2"], "anna")))
+    found = run("first", patients=folder / "other.json")
+    assert found.patients == 1
+    assert found.classes["1"].tools["first"].means["dice"].interval is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "no such file"), ("[1]", "no JSON object"), ("anna", "not valid JSON")]
+)
+def test_a_table_of_patients_that_cannot_be_read_is_refused(
+    content: str | None, words: str, folder: Path, run: RunJudge
+) -> None:
+    if content is not None:
+        (folder / "given.json").write_text(content)
+    with pytest.raises(ArtefactError, match=words):
+        run("first", patients=folder / "given.json")
+    assert not (folder / "out").exists()
 
 
 def labels(folder: Path, **names: Any) -> Path:

@@ -44,6 +44,7 @@ def judgement_of(scores: Scores, classes: tuple[str, ...] = ("liver",), missing:
         tolerances_mm=dict.fromkeys(classes, 1.5),
         tools={tool: Tool(folder=tool, missing=missing, without_reference=()) for tool in scores},
         references="references",
+        patients={case: case for judged in scores.values() for case in judged},
         provenance=Provenance(versions={}, commit=None, seed=3, device="cpu", threads=1),
     )
 
