@@ -46,14 +46,14 @@ class Correction:
         if voxels == 0:
             return cls(trust=1.0, doubt=1.0)
         at = np.clip(np.round(click.position).astype(int), 0, np.array(answer.grid) - 1)
-        low = np.minimum(answer.start, at)
-        high = np.maximum(np.add(answer.start, mask.shape), at + 1)
+        # A voxel more on each side, so that a mask ends where its box does, but not where the image does.
+        low = np.maximum(np.minimum(answer.start, at) - 1, 0)
+        high = np.minimum(np.maximum(np.add(answer.start, mask.shape), at + 1) + 1, answer.grid)
         around = np.zeros(high - low, dtype=np.bool_)
         around[tuple(slice(s - a, s - a + n) for s, a, n in zip(answer.start, low, mask.shape, strict=True))] = mask
         place = tuple(at - low)
         inside = bool(around[place])
-        # The border lies half a voxel nearer than the middle of the nearest voxel beyond it. Where the image ends is no
-        # border of the mask.
+        # The border lies half a voxel nearer than the middle of the nearest voxel beyond it.
         side_mm = math.prod(spacing_mm) ** (1 / 3)
         depth_mm = float(edt.edt(around if inside else ~around, anisotropy=spacing_mm)[place]) - side_mm / 2
         radius_mm = side_mm * (voxels * 3 / (4 * math.pi)) ** (1 / 3)

@@ -56,6 +56,13 @@ def test_depth_counts_in_radii_of_the_mask() -> None:
     assert large < 0.5 < small
 
 
+@pytest.mark.parametrize(("start", "told"), [(20, 0.0), (0, 1.0)])
+def test_a_mask_ends_where_its_box_does_but_not_where_the_image_does(start: int, told: float) -> None:
+    box = Answer(logits=torch.full((20, 40, 40), 3.0), start=(start, 0, 0), grid=GRID, windows=())
+    click = Click(position=(float(start), 20.0, 20.0), positive=False)
+    assert Correction.of(box, click, (1.0, 1.0, 1.0)).doubt == told
+
+
 def test_distances_are_in_millimetres() -> None:
     along_x, across = Click(position=(CENTRE[0] + 14.0, *CENTRE[1:])), Click(position=(*CENTRE[:2], CENTRE[2] + 14.0))
     near, far = (Correction.of(_ball(), click, (1.0, 1.0, 3.0)).doubt for click in (along_x, across))
