@@ -37,7 +37,7 @@ from sammoe_pipeline.training.gate_prompts import OFF_TASK, Member, prompts_in
 
 NUMBERS = (6, 12, 24, 48)
 DRAWS = 4
-HELD_OUT = 30
+HELD_OUT = 24
 MISROUTED = 0.01
 
 
