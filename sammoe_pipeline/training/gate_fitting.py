@@ -152,6 +152,7 @@ def _choose(samples: _Samples) -> _Choice:
     seen, _, _ = samples.standardised()
     names, own = torch.unique(samples.classes, return_inverse=True)
     target = own[samples.components]
+    members = [torch.nonzero(own == index)[:, 0] for index in range(len(names))]
     best, best_loss = None, math.inf
     for shrinkage in _SHRINKAGES:
         densities = seen.new_empty(len(seen), len(samples.classes))
@@ -163,8 +164,9 @@ def _choose(samples: _Samples) -> _Choice:
             densities[out] = _log_densities(seen[out], means, precision)
             common[out] = 0.5 * torch.einsum("nd,de,ne->n", seen[out], precision, seen[out])
         for temperature in _TEMPERATURES:
+            tempered = densities / temperature
             by_class = torch.stack(
-                [(densities[:, own == index] / temperature).logsumexp(dim=1) for index in range(len(names))], dim=1
+                [tempered[:, of[0]] if len(of) == 1 else tempered[:, of].logsumexp(dim=1) for of in members], dim=1
             )
             losses = -by_class.log_softmax(dim=1).gather(1, target[:, None])[:, 0]
             # A class that is in one part alone cannot be known in it.
