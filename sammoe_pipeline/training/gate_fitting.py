@@ -15,6 +15,7 @@ from torch import Tensor
 from sammoe_pipeline.artefacts import sha256_of
 from sammoe_pipeline.atomic import write_bytes
 from sammoe_pipeline.model.gate import OFF_TASK_COMPONENTS, Discriminant, Gate, mean_density
+from sammoe_pipeline.threads import one_thread
 from sammoe_pipeline.training.described_clicks import DescribedClicks
 from sammoe_pipeline.training.gate_prompts import OFF_TASK
 
@@ -29,6 +30,7 @@ _ATYPICAL = 0.01
 _LEAST_DEVIATION = 1e-4
 
 
+@one_thread()
 def fit_gate(gate: Gate, clicks: Sequence[DescribedClicks], *, seed: int) -> Gate:
     """Fits a gate to clicks in the training cases of a fold.
 
