@@ -132,6 +132,10 @@ class Ground:
     ) -> dict[str, dict[str, dict[str, list[Score]]]]:
         """Lets decoders answer one click on each class, in the configurations that are candidates for it.
 
+        Args:
+            decoders: files of their weights by name; None for the general one.
+            candidates_of: names of configurations by class.
+
         Returns:
             A score a case, by decoder, class and candidate.
         """

@@ -57,12 +57,15 @@ class DescribedClicks:
 
     def of(self, cases: Collection[str]) -> DescribedClicks:
         """Returns the clicks in some cases."""
-        kept = [index for index, case in enumerate(self.cases) if case in cases]
+        return self.at([index for index, case in enumerate(self.cases) if case in cases])
+
+    def at(self, kept: Sequence[int]) -> DescribedClicks:
+        """Returns the clicks of some indices."""
         return DescribedClicks(
             names=self.names,
             classes=tuple(self.classes[index] for index in kept),
             cases=tuple(self.cases[index] for index in kept),
-            descriptions=self.descriptions[kept],
+            descriptions=self.descriptions[list(kept)],
         )
 
     def described_in(self, configurations: Sequence[int]) -> DescribedClicks:
@@ -100,7 +103,7 @@ def describe_clicks(
     chosen = choose_cases(member, sorted(case.name for case in member.raw.training_cases), seed)
     cases = [case for case in chosen if case in training]
     clicks = clicks_by_class(planned)
-    off_task = min(clicks.values()) * max(_OFF_TASK_CLICKS, len(clicks) // 4)
+    off_task = clicks_off_task(clicks)
     recipe = _recipe(member, seed, clicks)
 
     def of_case(case: str) -> tuple[list[str], Tensor]:
@@ -148,6 +151,15 @@ def clicks_by_class(planned: PlannedDataset) -> dict[str, int]:
         share = float(np.mean([name in case.classes for case in planned.cases.values()]))
         times[name] = min(_MOST_TIMES, math.ceil(wanted / max(1.0, fewest * share)))
     return times
+
+
+def clicks_off_task(clicks: Mapping[str, int]) -> int:
+    """Returns how often it is clicked beside all classes in a case.
+
+    Args:
+        clicks: on each class, as `clicks_by_class` returns them.
+    """
+    return min(clicks.values()) * max(_OFF_TASK_CLICKS, len(clicks) // 4)
 
 
 def _recipe(member: Member, seed: int, clicks: Mapping[str, int]) -> str:

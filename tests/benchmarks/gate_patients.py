@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sammoe_pipeline.foundations import find_foundation
+from sammoe_pipeline.foundations import NATIVE, find_foundation
 from sammoe_pipeline.inference.prompt_description import describe
 from sammoe_pipeline.model.gate import Gate, GateDataset
 from sammoe_pipeline.paths import PREPROCESSED, RAW, RESULTS, Folders
 from sammoe_pipeline.planned_dataset import PlannedDataset
 from sammoe_pipeline.raw_dataset import read_raw_dataset
-from sammoe_pipeline.training.described_clicks import DescribedClicks, clicks_by_class
+from sammoe_pipeline.training.described_clicks import DescribedClicks, clicks_by_class, clicks_off_task
 from sammoe_pipeline.training.gate_fitting import fit_gate
 from sammoe_pipeline.training.gate_prompts import OFF_TASK, Member, prompts_in
 
@@ -80,7 +80,6 @@ def described(planned: PlannedDataset, folders: Folders, kept: Path) -> Describe
     model = foundation.load_model("cpu")
     member = Member(planned, read_raw_dataset(folders.raw / planned.name), experts={})
     clicks = clicks_by_class(planned)
-    off_task = min(clicks.values()) * max(4, len(clicks) // 4)
     configurations = [foundation.native, *(planned.plan.configurations[name] for name in own_configurations(planned))]
     kept.mkdir(exist_ok=True)
     classes: list[str] = []
@@ -90,7 +89,13 @@ def described(planned: PlannedDataset, folders: Folders, kept: Path) -> Describe
         path = kept / f"{case}.pt"
         if not path.is_file():
             prompts = prompts_in(
-                case, member, model=model, foundation=foundation, seed=0, clicks=clicks, off_task=off_task
+                case,
+                member,
+                model=model,
+                foundation=foundation,
+                seed=0,
+                clicks=clicks,
+                off_task=clicks_off_task(clicks),
             )
             seen = describe(prompts[0].case, [p.click for p in prompts], configurations, for_answers=False)
             torch.save({"classes": [p.class_name for p in prompts], "descriptions": seen.float()}, path)
@@ -104,7 +109,7 @@ def described(planned: PlannedDataset, folders: Folders, kept: Path) -> Describe
 
 def own_configurations(planned: PlannedDataset) -> list[str]:
     """Returns the configurations of the plan's experts, without native."""
-    return list(dict.fromkeys(task.configuration for task in planned.plan.tasks if task.configuration != "native"))
+    return list(dict.fromkeys(task.configuration for task in planned.plan.tasks if task.configuration != NATIVE))
 
 
 def owners(planned: PlannedDataset) -> list[int | None]:
@@ -115,7 +120,7 @@ def owners(planned: PlannedDataset) -> list[int | None]:
 
 def gate_of(planned: PlannedDataset, clicks: DescribedClicks) -> Gate:
     """Builds the gate of a mixture of this dataset alone."""
-    known = ["native", *own_configurations(planned)]
+    known = [NATIVE, *own_configurations(planned)]
     places = [known.index(task.configuration) for task in planned.plan.tasks]
     dataset = GateDataset(owners=tuple(owners(planned)), configurations=tuple(range(1, len(known))))
     return Gate(channels=clicks.descriptions.shape[2], expert_configurations=places, datasets=[dataset])
@@ -127,13 +132,7 @@ def thin(clicks: DescribedClicks, share: float, rng: np.random.Generator) -> Des
     for name in sorted(set(clicks.classes)):
         of_class = [index for index, other in enumerate(clicks.classes) if other == name]
         kept += rng.choice(of_class, max(1, round(share * len(of_class))), replace=False).tolist()
-    kept.sort()
-    return DescribedClicks(
-        clicks.names,
-        tuple(clicks.classes[index] for index in kept),
-        tuple(clicks.cases[index] for index in kept),
-        clicks.descriptions[kept],
-    )
+    return clicks.at(sorted(kept))
 
 
 def reached(gate: Gate, asked: DescribedClicks, planned: PlannedDataset) -> dict[str, float]:
